@@ -1,0 +1,168 @@
+"""Model bundles: what training leaves and classifying needs.
+
+A bundle is a folder: `model.onnx`, `bundle.json`, `reference.npz`, `weights.safetensors`, `MODEL_CARD.md`,
+`ATTRIBUTION.md`. `bundle.json` holds the SHA-256 of every other file; the SHA-256 of `bundle.json` itself names the
+bundle. Nothing in it is a pickle.
+
+N images, D features, K classes, R training images.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vision.data.preprocessing import Preprocessing
+from vision.errors import BundleError
+from vision.files import sha256_of_file
+from vision.taxonomy import Taxonomy
+
+MODEL_FILE = "model.onnx"
+INFO_FILE = "bundle.json"
+REFERENCE_FILE = "reference.npz"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "MODEL_CARD.md"
+ATTRIBUTION_FILE = "ATTRIBUTION.md"
+BUNDLE_FILES = (MODEL_FILE, REFERENCE_FILE, WEIGHTS_FILE, CARD_FILE, ATTRIBUTION_FILE)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Calibration(_Part):
+    """What turns logits into probabilities that mean what they say: softmax of logits / temperature.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks".
+    """
+
+    temperature: float = Field(gt=0)
+    fitted_on: str
+    num_images: int
+
+
+class Licensing(_Part):
+    """What may be done with the bundle."""
+
+    may_be_passed_on: bool
+    policy: str
+    weights: str
+    weights_source: str
+    pictures: dict[str, int]
+
+
+class Provenance(_Part):
+    """How the bundle came to be."""
+
+    config: dict[str, Any]
+    seed: int
+    versions: dict[str, str]
+    git_revision: str
+    manifest_sha256: str
+    num_images_per_class: dict[str, int]
+
+
+class BundleInfo(_Part):
+    """The content of `bundle.json`."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    classes: tuple[str, ...]
+    taxonomy: Taxonomy
+    preprocessing: Preprocessing
+    embedding: dict[str, str | int | bool]
+    calibration: Calibration
+    licensing: Licensing
+    provenance: Provenance
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training pictures as the model sees them.
+
+    Attributes:
+        embeddings: (R, D), each of length 1.
+        file_names: R names, as in the training manifest.
+        sha256: R digests of the files.
+        class_indices: (R,), index into the bundle's classes.
+        attributions: R lines: title, author, licence, source.
+    """
+
+    embeddings: NDArray[np.float32]
+    file_names: list[str]
+    sha256: list[str]
+    class_indices: NDArray[np.int64]
+    attributions: list[str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose digests have been checked."""
+
+    folder: Path
+    info: BundleInfo
+    digest: str
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX graph: logits (N, K), embedding (N, D), feature_map (N, D, h, w)."""
+        return self.folder / MODEL_FILE
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The training pictures' embeddings, read at first use."""
+        try:
+            with np.load(self.folder / REFERENCE_FILE, allow_pickle=False) as arrays:
+                return Reference(
+                    embeddings=arrays["embeddings"],
+                    file_names=[str(name) for name in arrays["file_names"]],
+                    sha256=[str(digest) for digest in arrays["sha256"]],
+                    class_indices=arrays["class_indices"],
+                    attributions=[str(line) for line in arrays["attributions"]],
+                )
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{self.folder / REFERENCE_FILE}: cannot be read ({error})") from error
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """The bundle in a folder, after checking every file's digest.
+
+    Raises:
+        BundleError: There is none, files are missing, or a digest does not match.
+    """
+    info_path = folder / INFO_FILE
+    if not info_path.is_file():
+        nested = folder / "bundle" / INFO_FILE
+        hint = f"; did you mean {nested.parent}?" if nested.is_file() else ""
+        what = "no such folder" if not folder.exists() else f"no {INFO_FILE} in it"
+        raise BundleError(f"{folder}: not a model bundle ({what}){hint}")
+    try:
+        info = BundleInfo.model_validate_json(info_path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or INFO_FILE
+        raise BundleError(
+            f"{info_path}: {where}: {first['msg']}; was it written by another version, or edited?"
+        ) from error
+    for name in BUNDLE_FILES:
+        _check_digest(folder / name, info.files.get(name))
+    return Bundle(folder, info, sha256_of_file(info_path))
+
+
+def _check_digest(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path}: missing from the bundle; copy the whole folder again")
+    found = sha256_of_file(path)
+    if found != expected:
+        raise BundleError(
+            f"{path}: digest is {found[:12]}..., {INFO_FILE} says {(expected or 'nothing')[:12]}...; "
+            "the bundle was changed or damaged and is refused, get it again or train anew"
+        )

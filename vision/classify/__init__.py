@@ -1,0 +1,1 @@
+"""Classifying with a bundle: onnxruntime and numpy, no torch."""

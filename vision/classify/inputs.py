@@ -1,0 +1,88 @@
+"""What the command line's paths mean: files, folders, patterns, lists, standard input; one picture after another."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from vision.errors import InputPathError
+
+_ENDINGS = ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .pnm"
+IMAGE_ENDINGS = frozenset(_ENDINGS.split())
+"""Endings, in lower case, by which a folder's pictures are told from its other files."""
+
+
+def expand_inputs(arguments: Iterable[str], *, recursive: bool, stdin: BinaryIO) -> Iterator[Path]:
+    """The pictures that the arguments name, in the order given; folders and patterns in order of name.
+
+    A file that is named is taken whatever its ending; in folders, entries with the ending of a picture are. A file
+    that does not exist is passed on, so that it gets its row.
+
+    Args:
+        arguments: Files, folders, patterns such as `a/**/*.jpg`, `@list.txt` with a path per line, `-` for paths on
+            standard input. `./@x` and `./-` are files of that name.
+        recursive: Whether folders are searched to their ends.
+        stdin: Where `-` reads.
+
+    Raises:
+        InputPathError: A list cannot be read, a pattern matches nothing, or a folder holds no picture.
+    """
+    for argument in arguments:
+        if argument == "-":
+            yield from _listed_paths(stdin)
+        elif argument.startswith("@"):
+            yield from _paths_of_list(Path(argument[1:]))
+        elif Path(argument).is_dir():
+            yield from _pictures_of_folder(Path(argument), recursive)
+        elif glob.has_magic(argument) and not os.path.lexists(argument):
+            yield from _matches(argument)
+        else:
+            yield Path(argument)
+
+
+def _paths_of_list(path: Path) -> Iterator[Path]:
+    try:
+        with path.open("rb") as stream:
+            yield from _listed_paths(stream)
+    except OSError as error:
+        raise InputPathError(f"@{path}: cannot read the list ({error.strerror}); check the path after '@'") from error
+
+
+def _listed_paths(stream: BinaryIO) -> Iterator[Path]:
+    for line in stream:
+        text = line.rstrip(b"\r\n")
+        if text.strip():
+            yield Path(os.fsdecode(text))
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207, Path.glob takes no absolute pattern
+    if not matches:
+        raise InputPathError(f"{pattern}: the pattern matches no file; check it, and quote it against the shell")
+    yield from map(Path, matches)
+
+
+def _pictures_of_folder(folder: Path, recursive: bool) -> Iterator[Path]:
+    found = False
+    for path in _walk(folder, recursive):
+        found = True
+        yield path
+    if not found:
+        hint = "" if recursive else "; use --recursive to look into its folders"
+        raise InputPathError(f"{folder}: no picture in the folder{hint}")
+
+
+def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+    """Entries with the ending of a picture, by name; a folder with such an ending is one that cannot be read."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputPathError(f"{folder}: cannot be listed ({error.strerror})") from error
+    for entry in entries:
+        if Path(entry.name).suffix.lower() in IMAGE_ENDINGS:
+            yield Path(entry.path)
+        if recursive and entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), recursive)

@@ -1,0 +1,598 @@
+"""The command line: the only place that parses arguments, prints and exits. Heavy imports stand inside commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from vision import __version__
+from vision.errors import InputPathError, MissingExtraError, OutputError, VisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision.bundle import Bundle
+    from vision.config import Config
+    from vision.data.manifest import Manifest
+    from vision.evaluate.evaluation import Evaluation, FigureWithInterval
+    from vision.predictions import Prediction
+
+app = typer.Typer(
+    name="vision",
+    help="Tell look-alike military vehicles apart on photographs, and show which classes are taken for which.",
+    epilog="Exit codes: 0 done; 1 done, but some images failed; 2 wrong usage or configuration; 3 data check failed; "
+    "4 licence refused; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+EXIT_SOME_IMAGES_FAILED = 1
+EXIT_INTERRUPTED = 130
+MOST_PROBLEMS_PER_KIND = 50
+
+
+class OutputFormat(StrEnum):
+    """Ways to write predictions."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Policy(StrEnum):
+    """The values of `vision.data.licences.LicencePolicy`, here again so that this module imports nothing heavy."""
+
+    OPEN = "open"
+    ANY = "any"
+
+
+def main() -> NoReturn:
+    """Entry point of `vision`."""
+    _run(sys.argv[1:])
+
+
+def main_classify() -> NoReturn:
+    """Entry point of `classify`, the same as `vision classify`."""
+    _run(["classify", *sys.argv[1:]])
+
+
+def _run(arguments: list[str]) -> NoReturn:
+    from PIL import Image
+
+    # `decode_image` has a limit of its own, which large JPEGs that are decoded at reduced size may pass.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        app(arguments, prog_name="vision", standalone_mode=True)
+    except VisionError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has closed it, as `head` does. Nothing more can be told to anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _fail(error: VisionError) -> NoReturn:
+    lines = str(error).splitlines()
+    shown = lines[:50]
+    for line in shown:
+        _say(f"error: {line}")
+    if len(lines) > len(shown):
+        _say(f"... and {len(lines) - len(shown)} more")
+    sys.exit(error.exit_code)
+
+
+def _say(text: str) -> None:
+    """A line on stderr; names that are not UTF-8 are shown with their bytes escaped."""
+    print(_printable(text), file=sys.stderr)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"vision {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+ConfigArgument = Annotated[Path, typer.Argument(help="A run's configuration, such as configs/photos.yaml.")]
+ModelOption = Annotated[Path, typer.Option("--model", "-m", help="A bundle: the folder that training wrote.")]
+TaxonomyOption = Annotated[
+    Path | None, typer.Option("--taxonomy", help="A taxonomy of your own instead of the one that comes along.")
+]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Where features are kept. Default: $VISION_CACHE or ~/.cache/vision.")
+]
+
+
+@app.command()
+def train(
+    config_path: ConfigArgument,
+    runs_dir: Annotated[Path, typer.Option("--runs", help="Where the run's folder goes.")] = Path("runs"),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one setting: --set train.folds=5. May be repeated.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check data, licences and weights, estimate time and memory, train nothing."),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run's folder first.")] = False,
+    cache: CacheOption = None,
+) -> None:
+    """Train a classifier from a configuration and write its bundle, predictions and report to runs/NAME.
+
+    Example: vision train configs/photos.yaml --set seed=1 --set name=photos-1
+    """
+    from vision.config import load_config
+
+    config = load_config(config_path, overrides or [])
+    _train(config, runs_dir / config.name, cache, dry_run=dry_run, resume=resume, overwrite=overwrite)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where everything goes; an earlier demo is removed.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Draw a handful of pictures, then check, train, evaluate and classify on them: the whole way in a minute.
+
+    The pictures are simple shapes that code draws: they show how the tool works, not how well.
+    """
+    _need_training_extra()
+    import shutil
+
+    from vision.config import load_config
+    from vision.data.demo import write_demo_data
+    from vision.errors import OutputError
+
+    data_dir = out / "data"
+    if out.exists() and any(out.iterdir()) and not (data_dir / "demo.yaml").exists():
+        raise OutputError(f"{out}: not empty and not an earlier demo; choose another folder with --out")
+    shutil.rmtree(out, ignore_errors=True)
+    _say(f"1/4 drawing pictures into {data_dir}")
+    config = load_config(write_demo_data(data_dir))
+    _say("2/4 checking the data set")
+    _check_data(data_dir / "manifest.csv", None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
+    _say("3/4 training and evaluating")
+    _train(config, out / "run", out / "cache", dry_run=False, resume=False, overwrite=False)
+    _say("4/4 classifying a picture of the test split")
+    bundle_dir = out / "run" / "bundle"
+    picture = data_dir / "images" / "tor-m1-11.jpg"
+    _classify([str(picture)], bundle_dir, OutputFormat.TABLE, None, recursive=False, top_k=4)
+    print(f"Open in a browser:   {out / 'run' / 'evaluation' / 'report' / 'index.html'}")
+    print(f"Classify a picture:  vision classify --model {bundle_dir} PICTURE")
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, patterns in quotes, @LIST.TXT with a path per line, or - for paths on stdin.",
+        ),
+    ],
+    model: ModelOption,
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option("--format", "-f", help="Default: a table on a terminal, else JSON lines; with -o by its ending."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file, whole or not at all.")
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders to their ends.")] = False,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes each row lists.")] = 5,
+) -> None:
+    """Say what is on photographs: the class, how sure, what else it may be, and which cue to check.
+
+    One row per picture, in the order given; a picture that cannot be read gets a row with its error (exit code 1).
+
+    Examples: vision classify -m runs/photos/bundle photo.jpg
+
+    vision classify -m runs/photos/bundle -r folder -o predictions.jsonl
+    """
+    _classify(paths, model, output_format, output, recursive=recursive, top_k=top_k)
+
+
+@app.command()
+def evaluate(
+    model: ModelOption,
+    manifest_path: Annotated[Path, typer.Option("--manifest", help="The data set with the true labels.")],
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Only this split: train, calibration, test or novel. Default: all rows."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the files go.")] = Path("evaluation"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over an earlier evaluation there.")] = False,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Classify a labelled data set and write predictions, figures and the confusion report.
+
+    Example: vision evaluate -m runs/photos/bundle --manifest data/manifest.csv --split test -o evaluation
+    """
+    from vision.bundle import load_bundle
+    from vision.data.manifest import load_manifest
+    from vision.evaluate.run import check_may_write
+
+    bundle = load_bundle(model)
+    manifest = load_manifest(manifest_path)
+    check_may_write(out, overwrite=overwrite)
+    _evaluate_bundle(bundle, manifest, split, out, taxonomy_path)
+
+
+@app.command()
+def report(
+    predictions: Annotated[Path, typer.Argument(help="A file that `vision evaluate` or `vision classify -o` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the files go. Default: the folder of the predictions.")
+    ] = None,
+    manifest_path: Annotated[
+        Path | None, typer.Option("--manifest", help="Truth for predictions that have none, and where pictures lie.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder that the predictions' file names are relative to.")
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Heading of the report.")] = None,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Make figures and the confusion report again from predictions alone; needs no model.
+
+    Example: vision report runs/photos/out_of_fold/predictions.parquet
+    """
+    from vision.data.manifest import load_manifest
+    from vision.evaluate.evaluation import with_truth
+    from vision.evaluate.outputs import REPORT_PAGE, recorded_images_dir, write_evaluation
+    from vision.predictions import load_predictions
+    from vision.taxonomy import load_taxonomy
+
+    table = load_predictions(predictions)
+    images_dir = images or recorded_images_dir(predictions.parent)
+    if manifest_path is not None:
+        manifest = load_manifest(manifest_path)
+        table = with_truth(table, manifest)
+        images_dir = images_dir or Path()
+    folder = out or predictions.parent
+    evaluation = write_evaluation(
+        table,
+        load_taxonomy(taxonomy_path),
+        folder,
+        title=title or predictions.parent.name or predictions.stem,
+        images_dir=images_dir,
+    )
+    _print_evaluation(evaluation, folder / REPORT_PAGE)
+
+
+@data_app.command("check")
+def data_check(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    policy: Annotated[Policy, typer.Option("--policy", help="Licences to allow.")] = Policy.OPEN,
+    fix: Annotated[bool, typer.Option("--fix", help="Fill in empty sha256, width and height from the files.")] = False,
+    min_images: Annotated[int, typer.Option("--min-images", min=1, help="Fewest pictures of a class to train on.")] = 5,
+    skip_files: Annotated[bool, typer.Option("--skip-files", help="Check the table only, open no picture.")] = False,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Find everything that is wrong with a data set, at once, with line, column, value and remedy.
+
+    Exit code 3 if anything is, 4 if it is licences alone.
+    """
+    _check_data(manifest_path, taxonomy_path, policy, fix=fix, min_images=min_images, skip_files=skip_files)
+
+
+@data_app.command("attribution")
+def data_attribution(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
+) -> None:
+    """Write the page that names title, author, source, licence and changes of every picture."""
+    from vision.data.attribution import render_attribution
+    from vision.data.manifest import load_manifest
+    from vision.files import write_whole_text
+
+    manifest = load_manifest(manifest_path)
+    write_whole_text(
+        output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
+    )
+    print(f"{output}: {len(manifest.table)} pictures")
+
+
+@app.command()
+def taxonomy(
+    class_id: Annotated[str | None, typer.Argument(help="Show this class with its cues and look-alikes.")] = None,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Show the tree of roles, families and classes, or one class with its cues and look-alikes."""
+    from rich.console import Console
+
+    from vision.console import class_page, taxonomy_tree
+    from vision.taxonomy import load_taxonomy
+
+    loaded = load_taxonomy(taxonomy_path)
+    Console().print(taxonomy_tree(loaded) if class_id is None else class_page(loaded, class_id))
+
+
+@app.command()
+def doctor(
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Also try to load this bundle.")] = None,
+) -> None:
+    """Show versions, cores, devices, which extras are there, and whether a bundle loads."""
+    from vision.doctor import examine
+
+    healthy = True
+    for check in examine(model):
+        mark = "ok  " if check.is_fine else "MISS" if check.is_optional else "FAIL"
+        print(f"{mark}  {check.name:<34} {check.finding}")
+        healthy = healthy and (check.is_fine or check.is_optional)
+    raise typer.Exit(0 if healthy else 2)
+
+
+def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, resume: bool, overwrite: bool) -> None:
+    _need_training_extra()
+    from vision.console import describe_plan
+    from vision.data.manifest import load_manifest
+
+    with _spinner("loading torch, checking the data"):
+        from vision.train.features import default_cache_folder
+        from vision.train.run import open_run_folder, plan_run, train_run
+        from vision.train.training_set import prepare_run
+
+        prepared = prepare_run(config)
+        cache_folder = cache or default_cache_folder()
+        plan = plan_run(prepared, cache_folder)
+    for warning in prepared.warnings:
+        _say(f"warning: {warning}")
+    for line in describe_plan(prepared, plan):
+        _say(line)
+    if dry_run:
+        _say("dry run: everything is in order, nothing was trained")
+        return
+    open_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
+    with _progress("pictures through the network", plan.num_images_to_see) as advance:
+        result = train_run(prepared, plan, run_dir, cache_folder, tell=_say, on_progress=advance)
+    print(f"bundle: {result.bundle.folder} ({result.bundle.digest[:16]})")
+    if result.out_of_fold_path is not None:
+        _report_out_of_fold(result.out_of_fold_path, config)
+    manifest = load_manifest(config.data.manifest)
+    if (manifest.table["split"] == "test").any():
+        _evaluate_bundle(result.bundle, manifest, "test", run_dir / "evaluation", config.taxonomy)
+
+
+def _report_out_of_fold(predictions: Path, config: Config) -> None:
+    from vision.evaluate.outputs import REPORT_PAGE, write_evaluation
+    from vision.predictions import load_predictions
+    from vision.taxonomy import load_taxonomy
+
+    evaluation = write_evaluation(
+        load_predictions(predictions),
+        load_taxonomy(config.taxonomy),
+        predictions.parent,
+        title=f"{config.name}, out of fold",
+        images_dir=config.data.manifest.parent,
+        seed=config.seed,
+    )
+    _print_evaluation(evaluation, predictions.parent / REPORT_PAGE)
+
+
+def _evaluate_bundle(
+    bundle: Bundle, manifest: Manifest, split: str | None, out: Path, taxonomy_path: Path | None
+) -> None:
+    from vision.evaluate.outputs import REPORT_PAGE
+    from vision.evaluate.run import evaluate_bundle, rows_of_split
+    from vision.taxonomy import load_taxonomy
+
+    with _progress("classifying", len(rows_of_split(manifest, split))) as advance:
+        evaluation = evaluate_bundle(
+            bundle, manifest, load_taxonomy(taxonomy_path), out, split=split, on_progress=advance
+        )
+    _print_evaluation(evaluation, out / REPORT_PAGE)
+    if evaluation.num_errors:
+        raise typer.Exit(EXIT_SOME_IMAGES_FAILED)
+
+
+def _classify(
+    paths: list[str],
+    model: Path,
+    output_format: OutputFormat | None,
+    output: Path | None,
+    *,
+    recursive: bool,
+    top_k: int,
+) -> None:
+    from vision.bundle import load_bundle
+    from vision.classify.engine import Engine
+    from vision.classify.inputs import expand_inputs
+
+    output_format = output_format or _default_format(output)
+    bundle = load_bundle(model)
+    engine = Engine(bundle, top_k=top_k)
+    pictures = ((str(path), path, None) for path in expand_inputs(paths, recursive=recursive, stdin=sys.stdin.buffer))
+    rows = engine.stream(pictures)
+    num_rows = num_errors = 0
+    with _written_rows(rows, output_format, output, bundle) as written:
+        for row in written:
+            num_rows += 1
+            num_errors += row.status == "error"
+    if num_rows == 0:
+        raise InputPathError("no picture to classify: the list of paths is empty")
+    if output is not None:
+        _say(f"{output}: {num_rows} rows, {num_errors} of them errors")
+    elif num_errors:
+        _say(f"{num_errors} of {num_rows} pictures could not be read; their rows say why")
+    if num_errors:
+        raise typer.Exit(EXIT_SOME_IMAGES_FAILED)
+
+
+@contextmanager
+def _written_rows(
+    rows: Iterator[Prediction], output_format: OutputFormat, output: Path | None, bundle: Bundle
+) -> Iterator[Iterator[Prediction]]:
+    """Rows that are written as they are taken: to the terminal, or whole to a file."""
+    if output_format is OutputFormat.TABLE:
+        if output is not None:
+            raise OutputError(f"{output}: a table is for the terminal; choose --format json, jsonl or csv")
+        from rich.console import Console
+
+        from vision.console import print_predictions
+
+        yield print_predictions(rows, bundle.info.taxonomy, Console(highlight=False))
+        return
+    from vision.classify.writing import write_csv, write_json, write_json_lines
+
+    writer = {OutputFormat.JSON: write_json, OutputFormat.JSONL: write_json_lines, OutputFormat.CSV: write_csv}[
+        output_format
+    ]
+    if output is None:
+        yield writer(rows, sys.stdout)
+        sys.stdout.flush()
+        return
+    from vision.files import whole_file
+
+    with (
+        _progress("classifying", None) as advance,
+        whole_file(output) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+
+        def told() -> Iterator[Prediction]:
+            for row in writer(rows, stream):
+                advance(1)
+                yield row
+
+        yield told()
+
+
+def _default_format(output: Path | None) -> OutputFormat:
+    if output is not None:
+        by_ending = {f".{choice.value}": choice for choice in OutputFormat if choice is not OutputFormat.TABLE}
+        if output.suffix not in by_ending:
+            raise OutputError(f"{output}: predictions end in {', '.join(by_ending)}; rename it or give --format")
+        return by_ending[output.suffix]
+    return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL
+
+
+def _check_data(
+    manifest_path: Path, taxonomy_path: Path | None, policy: Policy, *, fix: bool, min_images: int, skip_files: bool
+) -> None:
+    from collections import Counter
+
+    from vision.data.check import find_file_problems, find_manifest_problems, read_file_facts, with_file_facts
+    from vision.data.licences import LicencePolicy
+    from vision.data.manifest import read_manifest, save_manifest
+    from vision.taxonomy import load_taxonomy
+
+    loaded_taxonomy = load_taxonomy(taxonomy_path)
+    manifest, problems = read_manifest(manifest_path)
+    problems = problems + find_manifest_problems(
+        manifest, loaded_taxonomy, LicencePolicy(policy.value), min_images=min_images
+    )
+    if not skip_files:
+        with _progress("reading pictures", len(manifest.table)) as advance:
+            facts = read_file_facts(manifest, on_progress=lambda: advance(1))
+        problems += find_file_problems(manifest, facts)
+        if fix:
+            filled = with_file_facts(manifest, facts)
+            num_filled = sum(
+                manifest.table[name].null_count() - filled.table[name].null_count()
+                for name in ("sha256", "width", "height")
+            )
+            if num_filled:
+                save_manifest(filled, manifest_path)
+            _say(f"{manifest_path}: filled in {num_filled} cells")
+    faults = [problem for problem in problems if not problem.is_warning]
+    shown: Counter[str] = Counter()
+    for problem in problems:
+        shown[problem.kind] += 1
+        if shown[problem.kind] <= MOST_PROBLEMS_PER_KIND:
+            print(f"{'warning: ' if problem.is_warning else ''}{_printable(str(problem))}")
+    for kind, count in shown.items():
+        if count > MOST_PROBLEMS_PER_KIND:
+            print(f"... and {count - MOST_PROBLEMS_PER_KIND} more of kind '{kind}'")
+    labels = manifest.table["label"].n_unique()
+    summary = ", ".join(f"{count} {kind}" for kind, count in shown.most_common()) or "no problems"
+    print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
+    if faults:
+        raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
+
+
+def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
+    def shown(figure: FigureWithInterval) -> str:
+        if figure.value is None:
+            return "-"
+        between = f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else ""
+        return f"{figure.value:.3f}{between}"
+
+    print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
+    print(f"accuracy      {shown(evaluation.accuracy)}  95 % interval over groups")
+    print(f"macro recall  {shown(evaluation.macro_recall)}")
+    if evaluation.num_trained_on:
+        _say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
+    for pair in evaluation.confused_pairs[:5]:
+        cue = f"; {pair.cues[0]}" if pair.cues else ""
+        print(f"  {pair.true_id} taken for {pair.answer_id}: {pair.num_images} ({pair.share_of_true:.0%}){cue}")
+    print(f"report: {report_path}")
+
+
+def _need_training_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "timm", "sklearn", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"training needs the extra 'train' ({', '.join(missing)} missing); pip install 'vision[train]', "
+            "in a checkout: pip install -e '.[train]'"
+        )
+
+
+@contextmanager
+def _spinner(text: str) -> Iterator[None]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+@contextmanager
+def _progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr with the time left; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda count: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

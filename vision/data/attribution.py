@@ -1,0 +1,61 @@
+"""Who made the pictures, under which licence: the text that has to travel with them."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+
+def render_attribution(table: pl.DataFrame, *, heading: str) -> str:
+    """A Markdown page that names title, author, source, licence and changes of every picture.
+
+    Args:
+        table: Rows of a manifest.
+        heading: First heading of the page.
+    """
+    counts = table.group_by(pl.col("licence").fill_null("licence not stated")).len().sort("licence")
+    lines = [f"# {heading}", "", f"{len(table)} pictures.", ""]
+    lines += [f"- {licence}: {count}" for licence, count in counts.iter_rows()]
+    if table["licence"].str.contains("-SA-").any():
+        lines += [
+            "",
+            "Pictures under a share-alike licence (SA) pass it on: an edited copy must carry the same licence.",
+        ]
+    lines += ["", "| file | work | author | licence | changes |", "|---|---|---|---|---|"]
+    lines += [_attribution_row(row) for row in table.iter_rows(named=True)]
+    return "\n".join(lines) + "\n"
+
+
+def attribution_line(row: dict[str, str | None]) -> str:
+    """`"title" by author (licence), source` in plain text, as far as the row says."""
+    title = row.get("title") or row.get("file_name") or "untitled"
+    author = row.get("author") or "author not stated"
+    licence = row.get("licence") or "licence not stated"
+    source = f", {row['source_url']}" if row.get("source_url") else ""
+    return f'"{title}" by {author} ({licence}){source}'
+
+
+def _attribution_row(row: dict[str, str | None]) -> str:
+    work = _link(row["title"] or row["file_name"] or "", row["source_url"])
+    licence = _link(row["licence"] or "not stated", row["licence_url"])
+    cells = (
+        _escaped(row["file_name"]),
+        work,
+        _escaped(row["author"] or "not stated"),
+        licence,
+        _escaped(row["changes"]),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _link(text: str, url: str | None) -> str:
+    if url is None or not re.fullmatch(r"https?://[^\s<>|]+", url):
+        return _escaped(text)
+    return f"[{_escaped(text)}](<{url}>)"
+
+
+def _escaped(text: str | None) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    one_line = " ".join((text or "").split())
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", one_line)

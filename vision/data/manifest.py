@@ -1,0 +1,266 @@
+"""Manifests: one row per picture, as CSV, JSON lines or Parquet.
+
+A `Manifest` always has all the columns of `COLUMNS`, in that order, empty where the file lacks them; further columns
+are slices, kept as text. Paths in `file_name` are relative to the manifest's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from vision.errors import ManifestError, nearest_name_hint
+from vision.files import whole_file
+
+COLUMNS: dict[str, str] = {
+    "file_name": "path of the picture, relative to the manifest's folder",
+    "label": "class id of the taxonomy",
+    "split": "train, calibration, test, novel, or empty",
+    "group": "pictures of one vehicle, event or photographer; never divided between splits",
+    "sha256": "digest of the file",
+    "width": "px, of the upright picture",
+    "height": "px, of the upright picture",
+    "title": "title of the work",
+    "author": "author of the work",
+    "licence": "SPDX id or expression",
+    "licence_url": "address of the licence's text",
+    "source_url": "page that the picture comes from",
+    "changes": "what was changed since",
+    "retrieved_at": "when it was fetched",
+    "box": "the vehicle: x y width height in px, separated by spaces",
+}
+REQUIRED_COLUMNS = ("file_name", "label")
+INTEGER_COLUMNS = ("width", "height")
+SPLITS = ("train", "calibration", "test", "novel")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a data set.
+
+    Attributes:
+        place: File and line.
+        column: The column concerned, or an empty text.
+        value: The value found, or an empty text.
+        message: What is wrong and what to do.
+        kind: Short name by which equal problems are counted, such as `missing file`.
+        is_licence: Whether it is the licence policy that refuses.
+        is_warning: Whether the data set can be used all the same.
+    """
+
+    place: str
+    column: str
+    value: str
+    message: str
+    kind: str
+    is_licence: bool = False
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        """`place: column 'value': message`."""
+        subject = f"{self.column} '{self.value}': " if self.value else f"{self.column}: " if self.column else ""
+        return f"{self.place}: {subject}{self.message}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a data set and where they come from.
+
+    Attributes:
+        path: The file.
+        table: All of `COLUMNS` (text; `width` and `height` are Int64), then the slices (text).
+    """
+
+    path: Path
+    table: pl.DataFrame
+
+    @property
+    def folder(self) -> Path:
+        """The folder that pictures' paths are relative to."""
+        return self.path.parent
+
+    @property
+    def slice_columns(self) -> list[str]:
+        """Names of the columns beyond `COLUMNS`."""
+        return [name for name in self.table.columns if name not in COLUMNS]
+
+    @cached_property
+    def file_names(self) -> list[str]:
+        """`file_name` of every row."""
+        return self.table["file_name"].to_list()
+
+    def image_path(self, file_name: str) -> Path:
+        """Where a picture lies."""
+        return self.folder / file_name
+
+    def place(self, row: int) -> str:
+        """`file:line` of a row, counted from 0; for Parquet `file: row N`, counted from 1."""
+        if self.path.suffix == ".parquet":
+            return f"{self.path}: row {row + 1}"
+        return f"{self.path}:{self._lines[row]}"
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        """Line of every row, counted from 1; a quoted value may hold line breaks."""
+        if self.path.suffix != ".csv":
+            return list(range(1, len(self.table) + 1))
+        texts = [
+            pl.col(name).str.count_matches("\n").fill_null(0)
+            for name, kind in self.table.schema.items()
+            if kind == pl.String
+        ]
+        breaks = (
+            self.table.select(pl.sum_horizontal(texts).alias("n"))["n"] if texts else pl.Series([0] * len(self.table))
+        )
+        before = breaks.cum_sum().shift(1, fill_value=0)
+        return (before + pl.int_range(2, len(self.table) + 2, eager=True)).to_list()
+
+    def filtered(self, predicate: pl.Expr) -> Manifest:
+        """The rows for which `predicate` holds; places of rows are lost."""
+        return replace(self, table=self.table.filter(predicate))
+
+
+def load_manifest(path: Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        ManifestError: It cannot be read, or its columns are wrong; every fault on a line of its own.
+    """
+    manifest, problems = read_manifest(path)
+    faults = [problem for problem in problems if not problem.is_warning]
+    if faults:
+        raise ManifestError("\n".join(map(str, faults)))
+    return manifest
+
+
+def read_manifest(path: Path) -> tuple[Manifest, list[Problem]]:
+    """The manifest in a file, and what is wrong with its columns.
+
+    Raises:
+        ManifestError: The file cannot be read as a table at all.
+    """
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".csv": _read_csv,
+        ".jsonl": _read_json_lines,
+        ".ndjson": _read_json_lines,
+        ".parquet": pl.read_parquet,
+    }
+    reader = readers.get(path.suffix)
+    if reader is None:
+        raise ManifestError(f"{path}: a manifest ends in {', '.join(readers)}, not in '{path.suffix}'")
+    if path.is_dir() or not path.exists():
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise ManifestError(f"{path}: {what}; give the path of a manifest")
+    try:
+        raw = reader(path)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ManifestError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
+    problems = _find_column_problems(path, raw)
+    return Manifest(path, _with_known_columns(raw)), problems + _find_number_problems(path, raw)
+
+
+def save_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, whole or not at all; columns that are empty throughout are left out.
+
+    Raises:
+        ManifestError: The ending is none that a manifest has.
+    """
+    table = manifest.table
+    empty = [name for name in table.columns if name not in REQUIRED_COLUMNS and table[name].null_count() == len(table)]
+    table = table.drop(empty)
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": table.write_csv,
+        ".jsonl": table.write_ndjson,
+        ".ndjson": table.write_ndjson,
+        ".parquet": table.write_parquet,
+    }
+    if path.suffix not in writers:
+        raise ManifestError(f"{path}: a manifest ends in {', '.join(writers)}, not in '{path.suffix}'")
+    with whole_file(path) as temporary:
+        writers[path.suffix](temporary)
+
+
+def manifest_from_rows(path: Path, rows: Iterable[dict[str, str | int | None]]) -> Manifest:
+    """A manifest made of dicts, to be saved at `path`."""
+    return Manifest(path, _with_known_columns(pl.DataFrame(list(rows), infer_schema_length=None)))
+
+
+def truth_columns(table: pl.DataFrame) -> pl.DataFrame:
+    """What judging needs beside predictions: a manifest's rows with the truth as `true_label`."""
+    return table.select(pl.col("label").alias("true_label"), pl.exclude("file_name", "sha256", "label"))
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """`x y width height` as numbers.
+
+    Raises:
+        ValueError: There are not four numbers, or width or height is not positive.
+    """
+    x, y, width, height = (float(part) for part in text.split())
+    if not (width > 0 and height > 0):
+        raise ValueError("width and height must be positive")
+    return x, y, width, height
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    # All columns as text: a label '007' stays one, and a wrong number is reported with its line.
+    return pl.read_csv(path, infer_schema=False)
+
+
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    return pl.read_ndjson(path, infer_schema_length=None)
+
+
+def _find_column_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
+    problems = []
+    known_but_absent = [name for name in COLUMNS if name not in raw.columns]
+    for name in raw.columns:
+        hint = nearest_name_hint(name, known_but_absent) if name not in COLUMNS else ""
+        if hint and _is_probably_misspelt(name, known_but_absent):
+            message = f"unknown column{hint} (a column for slices needs a name farther from the known ones)"
+            problems.append(Problem(f"{path}:1", name, "", message, "misspelt column"))
+    for name in REQUIRED_COLUMNS:
+        if name not in raw.columns:
+            message = f"required column is missing; there are: {', '.join(raw.columns)}"
+            problems.append(Problem(f"{path}:1", name, "", message, "missing column"))
+    return problems
+
+
+def _is_probably_misspelt(name: str, known: list[str]) -> bool:
+    import difflib
+
+    return bool(difflib.get_close_matches(name.lower().replace("license", "licence"), known, n=1, cutoff=0.8))
+
+
+def _find_number_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
+    problems = []
+    for name in INTEGER_COLUMNS:
+        if name in raw.columns and raw.schema[name] == pl.String:
+            wrong = raw.with_row_index("row").filter(
+                pl.col(name).is_not_null() & (pl.col(name) != "") & pl.col(name).cast(pl.Int64, strict=False).is_null()
+            )
+            manifest = Manifest(path, raw)
+            for row, value in wrong.select("row", name).iter_rows():
+                message = "not a whole number of pixels"
+                problems.append(Problem(manifest.place(row), name, value, message, "wrong number"))
+    return problems
+
+
+def _with_known_columns(raw: pl.DataFrame) -> pl.DataFrame:
+    """All of `COLUMNS`, then the others; empty texts become null."""
+    columns = []
+    for name in [*COLUMNS, *(name for name in raw.columns if name not in COLUMNS)]:
+        kind = pl.Int64 if name in INTEGER_COLUMNS else pl.String
+        if name not in raw.columns:
+            columns.append(pl.lit(None, dtype=kind).alias(name))
+        elif kind == pl.String:
+            text = pl.col(name).cast(pl.String)
+            columns.append(pl.when(text != "").then(text).otherwise(None).alias(name))
+        else:
+            columns.append(pl.col(name).cast(kind, strict=False))
+    return raw.select(columns)

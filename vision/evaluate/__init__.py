@@ -1,0 +1,1 @@
+"""Judging predictions against the truth: metrics, confusion, reports. No torch, no model."""

@@ -1,0 +1,320 @@
+"""From a table of predictions with the truth beside it to an evaluation: the figures, as a file others can read.
+
+K true classes, A answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+import vision
+from vision.data.manifest import Manifest
+from vision.errors import PredictionsError
+from vision.evaluate.metrics import (
+    DEFAULT_REPLICATES,
+    BootstrapIntervals,
+    Interval,
+    bootstrap_intervals,
+    confusion_counts,
+)
+from vision.taxonomy import Taxonomy
+
+UNKNOWN = "unknown"
+NO_ANSWER = "no answer"
+"""Column of pictures that could not be read; they count as not recognised."""
+
+LevelName = Literal["class", "family", "role"]
+LEVELS: tuple[LevelName, ...] = ("class", "family", "role")
+
+
+def _none_for_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+Figure = Annotated[float | None, BeforeValidator(_none_for_nan)]
+"""A share in [0, 1], or None where nothing was there to count."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FigureWithInterval(_Part):
+    """A figure and its 95 % bootstrap interval over groups."""
+
+    value: Figure
+    low: Figure
+    high: Figure
+
+
+class ClassFigures(_Part):
+    """The figures of one class."""
+
+    class_id: str
+    name: str
+    family: str
+    num_images: int
+    num_answers: int
+    precision: FigureWithInterval
+    recall: FigureWithInterval
+    f1: FigureWithInterval
+
+
+class ConfusionMatrix(_Part):
+    """Counts; rows true, columns answers: the same ids, then roll-ups, `unknown`, `no answer` where they occur."""
+
+    level: LevelName
+    true_ids: tuple[str, ...]
+    answer_ids: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    def array(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(K, A)."""
+        return np.array(self.counts, dtype=np.int64).reshape(len(self.true_ids), len(self.answer_ids))
+
+
+class ConfusedPair(_Part):
+    """Pictures of one class that got another answer."""
+
+    true_id: str
+    answer_id: str
+    num_images: int
+    share_of_true: float
+    cues: tuple[str, ...]
+
+
+class Evaluation(_Part):
+    """The content of `evaluation.json`."""
+
+    schema_version: Literal[1] = 1
+    created_by: str
+    title: str
+    model: str
+    images_dir: str
+    num_images: int
+    num_errors: int
+    num_trained_on: int
+    num_groups: int
+    accuracy: FigureWithInterval
+    macro_recall: FigureWithInterval
+    largest_class_share: Figure
+    num_replicates: int
+    seed: int
+    classes: tuple[ClassFigures, ...]
+    matrices: tuple[ConfusionMatrix, ...]
+    confused_pairs: tuple[ConfusedPair, ...]
+
+    def matrix(self, level: LevelName) -> ConfusionMatrix:
+        """The matrix of a level."""
+        return next(matrix for matrix in self.matrices if matrix.level == level)
+
+
+def evaluate_predictions(
+    table: pl.DataFrame,
+    taxonomy: Taxonomy,
+    *,
+    title: str,
+    images_dir: str = "",
+    known_classes: Sequence[str] = (),
+    num_trained_on: int = 0,
+    num_replicates: int = DEFAULT_REPLICATES,
+    seed: int = 0,
+) -> Evaluation:
+    """The figures of predictions with a column `true_label`, and `group` if there is one.
+
+    Args:
+        table: Prediction rows.
+        taxonomy: It orders the classes and names look-alikes.
+        title: Name of what was evaluated.
+        images_dir: Where `file_name` starts, as it should stand in the file.
+        known_classes: Classes of the model; those without pictures get a row that says so. By default those in `top`.
+        num_trained_on: How many of the pictures the model was trained on; they flatter the figures.
+        num_replicates: Bootstrap replicates.
+        seed: Of the bootstrap.
+
+    Raises:
+        PredictionsError: There is no truth, or no row.
+        TaxonomyError: A label is not in the taxonomy.
+    """
+    check_truth(table)
+    in_top = table["top"].explode().struct.field("class_id").drop_nulls().unique().to_list() if len(table) else []
+    true_labels = table["true_label"].to_list()
+    answers = _answers(table)
+    class_answers = [a for a, level in zip(answers, _levels(table), strict=True) if level == "class"]
+    class_ids = taxonomy.in_order([*known_classes, *in_top, *true_labels, *class_answers])
+    matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
+    class_matrix = matrices[0]
+    groups = group_names(table)
+    intervals = bootstrap_intervals(
+        *_indices(true_labels, answers, class_matrix),
+        groups,
+        len(class_ids),
+        num_replicates=num_replicates,
+        seed=seed,
+    )
+    counts = class_matrix.array()
+    return Evaluation(
+        created_by=f"vision {vision.__version__}",
+        title=title,
+        model=next((m for m in table["model"].unique().sort() if m), "") if "model" in table.columns else "",
+        images_dir=images_dir,
+        num_images=len(table),
+        num_errors=int((table["status"] == "error").sum()),
+        num_trained_on=num_trained_on,
+        num_groups=len(set(groups)),
+        accuracy=_figure(intervals.accuracy),
+        macro_recall=_figure(intervals.macro_recall),
+        largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
+        num_replicates=num_replicates,
+        seed=seed,
+        classes=_class_figures(class_matrix, intervals, taxonomy),
+        matrices=matrices,
+        confused_pairs=_confused_pairs(class_matrix, taxonomy),
+    )
+
+
+def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """Predictions with the manifest's truth beside them, matched by the pictures' digests, else by name.
+
+    Raises:
+        PredictionsError: Pictures are not in the manifest; says how many and which first.
+    """
+    truth = manifest.table.rename({"label": "true_label"})
+    by_digest = {digest: row for row, digest in enumerate(truth["sha256"]) if digest}
+    by_name = {str(manifest.image_path(name).resolve()): row for row, name in enumerate(truth["file_name"])}
+    by_name |= {name: row for row, name in enumerate(truth["file_name"])}
+    rows: list[int] = []
+    lost = []
+    for name, digest in predictions.select("file_name", "sha256").iter_rows():
+        row = by_digest.get(digest, by_name.get(name, by_name.get(str(Path(name).resolve()))))
+        if row is None:
+            lost.append(name)
+        else:
+            rows.append(row)
+    if lost:
+        raise PredictionsError(
+            f"{manifest.path}: {len(lost)} of {len(predictions)} predicted pictures are not in the manifest, "
+            f"first '{lost[0]}'; give the manifest that they belong to"
+        )
+    columns = [name for name in truth.columns if name not in predictions.columns]
+    return predictions.hstack(truth[rows].select(columns).get_columns())
+
+
+def check_truth(table: pl.DataFrame) -> None:
+    """Make sure that every row has its truth.
+
+    Raises:
+        PredictionsError: There are no rows, or rows without `true_label`.
+    """
+    if len(table) == 0:
+        raise PredictionsError("no predictions to judge: the table has no rows")
+    if "true_label" not in table.columns:
+        raise PredictionsError("the predictions have no column 'true_label'; give --manifest with the labels")
+    missing = table["true_label"].null_count()
+    if missing:
+        raise PredictionsError(
+            f"{missing} of {len(table)} predictions have no true_label; give --manifest with the labels"
+        )
+
+
+def group_names(table: pl.DataFrame) -> list[str]:
+    """The group of every row; a row without one is a group of its own."""
+    groups = table["group"].to_list() if "group" in table.columns else [None] * len(table)
+    return [group or f"row {row}" for row, group in enumerate(groups)]
+
+
+def answer_at_level(answer: str, level: LevelName, taxonomy: Taxonomy) -> str:
+    """What an answer says at a level: a class at family level is its family; a role stays a role."""
+    if level == "class" or answer in (UNKNOWN, NO_ANSWER):
+        return answer
+    if answer in taxonomy.class_ids:
+        return taxonomy.family_id(answer) if level == "family" else taxonomy.role_id(answer)
+    families = {family.id: family.role for family in taxonomy.families}
+    return families.get(answer, answer) if level == "role" else answer
+
+
+def _answers(table: pl.DataFrame) -> list[str]:
+    return [NO_ANSWER if status == "error" else label for status, label in table.select("status", "label").iter_rows()]
+
+
+def _levels(table: pl.DataFrame) -> list[str]:
+    if "level" not in table.columns:
+        return ["class" if status == "ok" else "" for status in table["status"]]
+    return table["level"].to_list()
+
+
+def _matrix(
+    level: LevelName, true_labels: list[str], answers: list[str], class_ids: tuple[str, ...], taxonomy: Taxonomy
+) -> ConfusionMatrix:
+    true_ids = tuple(dict.fromkeys(answer_at_level(class_id, level, taxonomy) for class_id in class_ids))
+    truths = [answer_at_level(label, level, taxonomy) for label in true_labels]
+    given = [answer_at_level(answer, level, taxonomy) for answer in answers]
+    others = sorted(set(given) - set(true_ids), key=lambda a: (a == NO_ANSWER, a == UNKNOWN, a))
+    answer_ids = (*true_ids, *others)
+    matrix = ConfusionMatrix(level=level, true_ids=true_ids, answer_ids=answer_ids, counts=())
+    counts = confusion_counts(*_indices(truths, given, matrix), len(true_ids), len(answer_ids))
+    return matrix.model_copy(update={"counts": tuple(tuple(row) for row in counts.tolist())})
+
+
+def _indices(truths: list[str], answers: list[str], matrix: ConfusionMatrix) -> tuple[Any, Any]:
+    """Row and column of every picture, (N,) each."""
+    row_of = {name: index for index, name in enumerate(matrix.true_ids)}
+    column_of = {name: index for index, name in enumerate(matrix.answer_ids)}
+    return (
+        np.array([row_of[truth] for truth in truths], dtype=np.int64),
+        np.array([column_of[answer] for answer in answers], dtype=np.int64),
+    )
+
+
+def _class_figures(
+    matrix: ConfusionMatrix, intervals: BootstrapIntervals, taxonomy: Taxonomy
+) -> tuple[ClassFigures, ...]:
+    counts = matrix.array()
+    return tuple(
+        ClassFigures(
+            class_id=class_id,
+            name=taxonomy.name(class_id),
+            family=taxonomy.family_id(class_id),
+            num_images=int(counts[index].sum()),
+            num_answers=int(counts[:, index].sum()),
+            precision=_figure(intervals.precision[index]),
+            recall=_figure(intervals.recall[index]),
+            f1=_figure(intervals.f1[index]),
+        )
+        for index, class_id in enumerate(matrix.true_ids)
+    )
+
+
+def _confused_pairs(matrix: ConfusionMatrix, taxonomy: Taxonomy) -> tuple[ConfusedPair, ...]:
+    """Every wrong answer that occurs, most frequent first."""
+    counts = matrix.array()
+    pairs = []
+    for row, true_id in enumerate(matrix.true_ids):
+        for column, answer_id in enumerate(matrix.answer_ids):
+            if row == column or counts[row, column] == 0:
+                continue
+            cues: tuple[str, ...] = ()
+            if answer_id in matrix.true_ids:
+                cues = tuple(str(cue) for cue in taxonomy.separating_cues(true_id, answer_id))
+            share = float(counts[row, column] / counts[row].sum())
+            pairs.append(
+                ConfusedPair(
+                    true_id=true_id,
+                    answer_id=answer_id,
+                    num_images=int(counts[row, column]),
+                    share_of_true=share,
+                    cues=cues,
+                )
+            )
+    return tuple(sorted(pairs, key=lambda pair: (-pair.num_images, -pair.share_of_true)))
+
+
+def _figure(interval: Interval) -> FigureWithInterval:
+    return FigureWithInterval(value=interval.value, low=interval.low, high=interval.high)

@@ -1,0 +1,73 @@
+"""The files of an evaluation: figures, matrices, report; all made from predictions with their truth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+from pydantic import ValidationError
+
+from vision.evaluate.evaluation import LEVELS, Evaluation, evaluate_predictions
+from vision.evaluate.figures import save_confusion_csv, save_confusion_figures
+from vision.evaluate.report.render import render_report
+from vision.files import write_whole_text
+from vision.taxonomy import Taxonomy
+
+EVALUATION_FILE = "evaluation.json"
+REPORT_PAGE = Path("report") / "index.html"
+
+
+def write_evaluation(
+    table: pl.DataFrame,
+    taxonomy: Taxonomy,
+    folder: Path,
+    *,
+    title: str,
+    images_dir: Path | None,
+    known_classes: tuple[str, ...] = (),
+    num_trained_on: int = 0,
+    seed: int = 0,
+) -> Evaluation:
+    """Write `evaluation.json`, `confusion*.csv|png|svg` and `report/index.html` into a folder.
+
+    Args:
+        table: Prediction rows with `true_label`.
+        taxonomy: Order and names of classes, look-alikes.
+        folder: Where the files go.
+        title: Name of what was evaluated.
+        images_dir: Where `file_name` starts; None if the pictures are not at hand.
+        known_classes: Classes of the model.
+        num_trained_on: How many of the pictures the model was trained on.
+        seed: Of the bootstrap.
+    """
+    relative = "" if images_dir is None else os.path.relpath(images_dir, folder)
+    evaluation = evaluate_predictions(
+        table,
+        taxonomy,
+        title=title,
+        images_dir=relative,
+        known_classes=known_classes,
+        num_trained_on=num_trained_on,
+        seed=seed,
+    )
+    write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
+    for level in LEVELS:
+        matrix = evaluation.matrix(level)
+        stem = "confusion" if level == "class" else f"confusion_{level}"
+        save_confusion_csv(matrix, folder / f"{stem}.csv", rates=False)
+        save_confusion_csv(matrix, folder / f"{stem}_rates.csv", rates=True)
+        paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+        save_confusion_figures(matrix, paths, title=f"{title}: which {level} is taken for which")
+    render_report(evaluation, table, taxonomy, (folder / REPORT_PAGE).parent, images_dir=images_dir)
+    return evaluation
+
+
+def recorded_images_dir(folder: Path) -> Path | None:
+    """Where the pictures of an earlier evaluation in this folder lie, if it says so and they are still there."""
+    try:
+        recorded = Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes()).images_dir
+    except (OSError, ValidationError):
+        return None
+    images_dir = folder / recorded
+    return images_dir if recorded and images_dir.is_dir() else None

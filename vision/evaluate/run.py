@@ -1,0 +1,104 @@
+"""Judging a bundle on a labelled data set: classify, keep the rows, write the figures and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from vision.bundle import Bundle
+from vision.classify.engine import Engine
+from vision.data.manifest import Manifest, parse_box, truth_columns
+from vision.data.preprocessing import Box
+from vision.errors import ManifestError, OutputError, nearest_name_hint
+from vision.evaluate.evaluation import Evaluation
+from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
+from vision.files import whole_file
+from vision.predictions import Prediction, load_predictions, save_predictions
+from vision.taxonomy import Taxonomy
+
+PREDICTIONS_FILE = "predictions.parquet"
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    manifest: Manifest,
+    taxonomy: Taxonomy,
+    folder: Path,
+    *,
+    split: str | None = None,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> Evaluation:
+    """Classify a manifest's pictures and write `predictions.parquet` and the evaluation's files into a folder.
+
+    Args:
+        bundle: The model.
+        manifest: Pictures and truth.
+        taxonomy: Order and names of classes; it must know every label.
+        folder: Where the files go.
+        split: Only rows of this split; None for all.
+        on_progress: Told of each picture that is done.
+
+    Raises:
+        ManifestError: No row is of that split.
+        TaxonomyError: A label is not in the taxonomy.
+    """
+    rows = rows_of_split(manifest, split)
+    for label in rows["label"].unique():
+        taxonomy.vehicle_class(label)
+    engine = Engine(bundle, top_k=len(bundle.info.classes))
+
+    def predictions() -> Iterator[Prediction]:
+        for prediction in engine.stream(_pictures(manifest, rows)):
+            on_progress(1)
+            yield prediction
+
+    path = folder / PREDICTIONS_FILE
+    save_predictions(predictions(), path, extra_columns=truth_columns(rows))
+    table = load_predictions(path)
+    trained_on = set(bundle.reference.sha256)
+    which = f"split {split}" if split else "all pictures"
+    return write_evaluation(
+        table,
+        taxonomy,
+        folder,
+        title=f"{bundle.info.name} on {which} of {manifest.path.parent.resolve().name}",
+        images_dir=manifest.folder,
+        known_classes=bundle.info.classes,
+        num_trained_on=sum(digest in trained_on for digest in table["sha256"]),
+    )
+
+
+def rows_of_split(manifest: Manifest, split: str | None) -> pl.DataFrame:
+    """The manifest's rows of a split, or all.
+
+    Raises:
+        ManifestError: There are none; names the splits that there are.
+    """
+    if split is None:
+        return manifest.table
+    rows = manifest.table.filter(pl.col("split") == split)
+    if len(rows) == 0:
+        there = manifest.table["split"].fill_null("(empty)").unique().sort().to_list()
+        hint = nearest_name_hint(split, there)
+        raise ManifestError(f"{manifest.path}: no row of split '{split}'{hint}; there are: {', '.join(there)}")
+    return rows
+
+
+def check_may_write(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to mix an evaluation with an earlier one.
+
+    Raises:
+        OutputError: There is one, and overwriting was not asked for.
+    """
+    if (folder / EVALUATION_FILE).exists() and not overwrite:
+        raise OutputError(f"{folder}: holds an evaluation already; use --overwrite, or another folder with --out")
+    with whole_file(folder / ".writable"):
+        pass
+    (folder / ".writable").unlink()
+
+
+def _pictures(manifest: Manifest, rows: pl.DataFrame) -> Iterator[tuple[str, Path, Box | None]]:
+    for name, box in rows.select("file_name", "box").iter_rows():
+        yield name, manifest.image_path(name), parse_box(box) if box else None

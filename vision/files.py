@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vision.errors import OutputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what is written there replaces `path` when the block ends without an error.
+
+    Readers see the old file or the new one, never a part, also when the process is killed half-way.
+
+    Raises:
+        OutputError: The folder cannot be made or written to.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")
+    with _told_as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    try:
+        yield temporary
+        with _told_as_output_error(path):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path`, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 lower-case hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _told_as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write here ({error.strerror}); choose another place") from error

@@ -1,0 +1,187 @@
+"""Prediction rows: one per input picture, in input order. The seam between classifying and judging."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vision.errors import PredictionsError
+from vision.files import whole_file
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Status = Literal["ok", "error"]
+Level = Literal["class", "family", "role", "unknown"]
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """A class and its calibrated probability in [0, 1]."""
+
+    class_id: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class NearestImage:
+    """A training picture close to the classified one.
+
+    Attributes:
+        file_name: As in the manifest that the model was trained on.
+        class_id: Its label.
+        similarity: Cosine of the two embeddings, in [-1, 1].
+        attribution: Title, author, licence and source.
+    """
+
+    file_name: str
+    class_id: str
+    similarity: float
+    attribution: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answers for one picture, or why it could not.
+
+    Attributes:
+        file_name: As it was given.
+        sha256: Digest of the file; empty if it could not be read.
+        status: `ok`, or `error` with all that follows empty.
+        error: Why there is no answer.
+        label: The answer: a class, family or role id, or `unknown`.
+        level: What kind of id `label` is.
+        probability: Calibrated probability of `label`, in [0, 1].
+        reason: Why this level was answered, in words.
+        top: The most probable classes, best first.
+        label_set: Classes that contain the truth as often as promised; empty if the bundle promises nothing.
+        novelty: How far the picture is from all training pictures: 1 - cosine similarity to the nearest, in [0, 2].
+        nearest: The nearest training pictures, nearest first.
+        cues: What separates the two most probable classes, if they are look-alikes.
+        model: Digest of the bundle.
+    """
+
+    file_name: str
+    sha256: str
+    status: Status
+    error: str = ""
+    label: str = ""
+    level: Level | Literal[""] = ""
+    probability: float | None = None
+    reason: str = ""
+    top: tuple[ClassProbability, ...] = ()
+    label_set: tuple[str, ...] = ()
+    novelty: float | None = None
+    nearest: tuple[NearestImage, ...] = ()
+    cues: tuple[str, ...] = ()
+    model: str = ""
+
+    def to_json(self) -> str:
+        """The row as one line of JSON; bytes of a name that are not UTF-8 become lone surrogates, in escapes."""
+        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Prediction:
+        """The row that `asdict` or JSON made."""
+        known = {field.name for field in fields(cls)}
+        values = {key: value for key, value in row.items() if key in known}
+        return cls(
+            **{
+                **values,
+                "top": tuple(ClassProbability(**item) for item in values.get("top") or ()),
+                "nearest": tuple(NearestImage(**item) for item in values.get("nearest") or ()),
+                "label_set": tuple(values.get("label_set") or ()),
+                "cues": tuple(values.get("cues") or ()),
+            }
+        )
+
+
+def save_predictions(rows: Iterable[Prediction], path: Path, *, extra_columns: pl.DataFrame | None = None) -> None:
+    """Write rows as JSON lines or Parquet, by the path's ending, whole or not at all.
+
+    Args:
+        rows: The rows.
+        path: Ends in `.jsonl` or `.parquet`.
+        extra_columns: Columns to put beside the rows, in the same order, such as the truth.
+    """
+    if path.suffix == ".jsonl" and extra_columns is None:
+        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            for row in rows:
+                stream.write(row.to_json() + "\n")
+        return
+    table = predictions_table(rows)
+    if extra_columns is not None:
+        table = table.hstack(extra_columns.get_columns())
+    with whole_file(path) as temporary:
+        if path.suffix == ".parquet":
+            table.write_parquet(temporary)
+        elif path.suffix == ".jsonl":
+            table.write_ndjson(temporary)
+        else:
+            raise PredictionsError(f"{path}: predictions end in .jsonl or .parquet, not in '{path.suffix}'")
+
+
+def predictions_table(rows: Iterable[Prediction]) -> pl.DataFrame:
+    """Rows as a table, one column per attribute."""
+    import polars as pl
+
+    class_probability = pl.Struct({"class_id": pl.String, "probability": pl.Float64})
+    nearest = pl.Struct(
+        {"file_name": pl.String, "class_id": pl.String, "similarity": pl.Float64, "attribution": pl.String}
+    )
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "file_name": pl.String,
+        "sha256": pl.String,
+        "status": pl.String,
+        "error": pl.String,
+        "label": pl.String,
+        "level": pl.String,
+        "probability": pl.Float64,
+        "reason": pl.String,
+        "top": pl.List(class_probability),
+        "label_set": pl.List(pl.String),
+        "novelty": pl.Float64,
+        "nearest": pl.List(nearest),
+        "cues": pl.List(pl.String),
+        "model": pl.String,
+    }
+    return pl.DataFrame([asdict(row) | {"file_name": printable_name(row.file_name)} for row in rows], schema=schema)
+
+
+def load_predictions(path: Path) -> pl.DataFrame:
+    """The table of predictions in a JSON lines or Parquet file, with any further columns.
+
+    Raises:
+        PredictionsError: It cannot be read or lacks columns.
+    """
+    import polars as pl
+
+    if not path.is_file():
+        raise PredictionsError(f"{path}: no such file; `vision classify -o` and `vision evaluate` write one")
+    try:
+        if path.suffix == ".parquet":
+            table = pl.read_parquet(path)
+        elif path.suffix == ".jsonl":
+            table = pl.read_ndjson(path, infer_schema_length=None)
+        else:
+            raise PredictionsError(f"{path}: predictions end in .jsonl or .parquet, not in '{path.suffix}'")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PredictionsError(f"{path}: cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})") from error
+    missing = [name for name in ("file_name", "status", "label", "probability", "top") if name not in table.columns]
+    if missing:
+        raise PredictionsError(f"{path}: lacks the columns {', '.join(missing)}; is it a file of predictions?")
+    return table
+
+
+def read_rows(table: pl.DataFrame) -> Iterator[Prediction]:
+    """The rows of a table of predictions."""
+    for row in table.iter_rows(named=True):
+        yield Prediction.from_dict(row)
+
+
+def printable_name(name: str) -> str:
+    """A file name whose bytes that are not UTF-8 are shown in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

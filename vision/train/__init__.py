@@ -1,0 +1,1 @@
+"""Training, with torch: backbones, features, the probe, export. Nothing outside this package imports torch."""

@@ -1,0 +1,133 @@
+"""From a fitted probe to an ONNX graph with the three outputs of a bundle, proved equal to torch.
+
+N images, S input side in px, D features, h and w the feature map's sides, K classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from vision.errors import BundleError
+from vision.train.backbones import Backbone, feature_maps
+from vision.train.features import FeatureRecipe, pooled
+from vision.train.probe import LinearProbe
+
+MAX_LOGIT_DIFFERENCE = 1e-4
+"""Largest difference of any logit that the exported graph may show against torch."""
+
+OUTPUT_NAMES = ("logits", "embedding", "feature_map")
+
+
+class ProbedNetwork(nn.Module):
+    """Backbone, pooling, standardisation and linear classifier in one.
+
+    The embedding is the standardised vector; the feature map is standardised alike, so that with average pooling the
+    classifier's weights applied to each place of the map add up to the logits (class activation maps).
+    """
+
+    def __init__(self, backbone: Backbone, recipe: FeatureRecipe, probe: LinearProbe) -> None:
+        super().__init__()
+        self.backbone = backbone.model
+        self.recipe = recipe
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("mean", torch.tensor(probe.mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(probe.scale, dtype=torch.float32))
+        self.classifier = nn.Linear(probe.weight.shape[1], probe.weight.shape[0])
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor(probe.weight))
+            self.classifier.bias.copy_(torch.tensor(probe.bias))
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, 3, S, S) -> logits (N, K), embedding (N, D), feature map (N, D, h, w) of the unmirrored picture."""
+        maps = feature_maps(self.backbone, images)[self.recipe.layer]
+        vectors = pooled(maps, self.recipe.pooling)
+        if self.recipe.flip:
+            mirrored = feature_maps(self.backbone, images.flip(3))[self.recipe.layer]
+            vectors = (vectors + pooled(mirrored, self.recipe.pooling)) / 2
+        embedding = (vectors - self.mean) / self.scale
+        grid = (maps[-1].shape[2], maps[-1].shape[3])
+        coarse = [functional.adaptive_avg_pool2d(m, grid) if m is not maps[-1] else m for m in maps]
+        feature_map = (torch.cat(coarse, dim=1) - self.mean[:, None, None]) / self.scale[:, None, None]
+        return self.classifier(embedding), embedding, feature_map
+
+
+def export_onnx(network: ProbedNetwork, path: Path, *, input_px: int) -> None:
+    """Write the network as one ONNX file with a free batch size, without paths or times in it."""
+    # Two pictures: a batch of one would be fixed in the graph.
+    example = torch.zeros(2, 3, input_px, input_px)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=["images"],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            optimize=True,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+    _strip_build_traces(path)
+
+
+def check_export(
+    network: ProbedNetwork, path: Path, samples: NDArray[np.float32], *, max_difference: float = MAX_LOGIT_DIFFERENCE
+) -> float:
+    """Largest difference between the exported graph's logits and torch's.
+
+    Args:
+        network: What was exported.
+        path: The ONNX file.
+        samples: (N, 3, S, S), network inputs of real pictures.
+        max_difference: What is still equal.
+
+    Raises:
+        BundleError: The two disagree.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    exported: Sequence[NDArray[np.float32]] = session.run(list(OUTPUT_NAMES), {"images": samples})
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(samples))
+    difference = float(np.abs(exported[0] - expected[0].numpy()).max())
+    if not difference <= max_difference:
+        raise BundleError(f"{path}: logits differ from torch's by {difference:.2g}, more than {max_difference:g}")
+    return difference
+
+
+def _strip_build_traces(path: Path) -> None:
+    """Remove what the exporter notes about the machine and the source code, so that equal models are equal files."""
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        graph.doc_string = ""
+        del graph.metadata_props[:]
+        for node in graph.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    path.write_bytes(model.SerializeToString(deterministic=True))

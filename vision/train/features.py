@@ -1,0 +1,242 @@
+"""Pictures as vectors of a frozen network, cached on disk by picture, network and preprocessing.
+
+N images, D features, S input side in px.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vision.config import Config, Fit, Layer, Pooling
+from vision.data.preprocessing import Box, Preprocessing, load_network_input
+from vision.errors import ImageError, ManifestError
+from vision.files import whole_file
+from vision.train.backbones import Backbone, feature_maps
+
+GEM_EXPONENT = 3.0
+"""Generalised mean; 3 is the usual fixed value (Radenovic et al. 2018, arXiv 1711.02512)."""
+
+
+@dataclass(frozen=True, order=True)
+class FeatureRecipe:
+    """One way to make a vector of a picture."""
+
+    backbone: str
+    input_px: int
+    layer: Layer
+    pooling: Pooling
+    flip: bool
+    fit: Fit
+    box_margin: float = 0.0
+
+    def __str__(self) -> str:
+        """Short and readable: `tf_efficientnet_lite0 stage gem 300 px flip pad`."""
+        return (
+            f"{self.backbone} {self.layer} {self.pooling} {self.input_px} px{' flip' if self.flip else ''} {self.fit}"
+        )
+
+    def preprocessing(self, backbone: Backbone) -> Preprocessing:
+        """What the bundle keeps of it."""
+        return Preprocessing(
+            input_px=self.input_px,
+            fit=self.fit,
+            mean=backbone.mean,
+            std=backbone.std,
+            interpolation="bilinear" if backbone.interpolation == "bilinear" else "bicubic",
+            box_margin=self.box_margin,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """A picture to make a vector of.
+
+    Attributes:
+        path: The file.
+        sha256: Digest of the file.
+        box: The vehicle in px, or None for the whole picture.
+    """
+
+    path: Path
+    sha256: str
+    box: Box | None = None
+
+    @property
+    def cache_name(self) -> str:
+        """Name of its vectors in the cache."""
+        if self.box is None:
+            return self.sha256
+        crop = hashlib.sha256(repr(self.box).encode()).hexdigest()
+        return f"{self.sha256}-{crop[:16]}"
+
+
+def feature_recipes(config: Config) -> list[FeatureRecipe]:
+    """Every combination of a configuration's candidates, smallest input first."""
+    features = config.features
+    combinations = product(config.backbone.name, sorted(features.input_px), features.layers, features.pooling)
+    same = (features.flip, features.fit, config.data.box_margin)
+    return [FeatureRecipe(*combination, *same) for combination in dict.fromkeys(combinations)]
+
+
+def pooled(feature_maps: Sequence[torch.Tensor], pooling: Pooling) -> torch.Tensor:
+    """Maps of (N, D_i, h_i, w_i) -> (N, sum of D_i)."""
+    if pooling == "avg":
+        return torch.cat([feature_map.mean((2, 3)) for feature_map in feature_maps], dim=1)
+    if pooling == "max":
+        return torch.cat([feature_map.amax((2, 3)) for feature_map in feature_maps], dim=1)
+    powers = [feature_map.clamp(min=1e-6).pow(GEM_EXPONENT).mean((2, 3)) for feature_map in feature_maps]
+    return torch.cat(powers, dim=1).pow(1 / GEM_EXPONENT)
+
+
+class FeatureCache:
+    """Vectors on disk, one small file per picture and recipe; a run that was interrupted goes on where it stopped."""
+
+    def __init__(self, folder: Path, backbones: Mapping[str, Backbone]) -> None:
+        self._folder = folder
+        self._backbones = backbones
+
+    def features(
+        self,
+        images: Sequence[TrainingImage],
+        recipes: Sequence[FeatureRecipe],
+        *,
+        batch_size: int,
+        on_progress: Callable[[int], None] = lambda count: None,
+    ) -> dict[FeatureRecipe, NDArray[np.float32]]:
+        """The vectors of every picture under every recipe; those that are on disk are not computed again.
+
+        Args:
+            images: N pictures.
+            recipes: Ways to make a vector.
+            batch_size: Pictures that go through the network at once.
+            on_progress: Told how many picture passes were done or found, `len(images) * passes` in all.
+
+        Returns:
+            For each recipe (N, D), in the order of `images`.
+
+        Raises:
+            ManifestError: Pictures cannot be decoded; names them all.
+        """
+        for same_pass in _by_pass(recipes):
+            missing = [image for image in images if not all(self._path(r, image).exists() for r in same_pass)]
+            on_progress(len(images) - len(missing))
+            self._compute(missing, same_pass, batch_size, on_progress)
+        return {
+            recipe: np.stack([np.load(self._path(recipe, i), allow_pickle=False) for i in images]) for recipe in recipes
+        }
+
+    def num_missing(self, images: Sequence[TrainingImage], recipes: Sequence[FeatureRecipe]) -> int:
+        """Picture passes through the network that `features` would still have to do."""
+        return sum(
+            not all(self._path(recipe, image).exists() for recipe in same_pass)
+            for same_pass in _by_pass(recipes)
+            for image in images
+        )
+
+    def _compute(
+        self,
+        images: Sequence[TrainingImage],
+        recipes: Sequence[FeatureRecipe],
+        batch_size: int,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        backbone = self._backbones[recipes[0].backbone]
+        preprocessing = recipes[0].preprocessing(backbone)
+        model = backbone.model.to(memory_format=torch.channels_last)
+        faults = []
+        for batch, arrays in _decoded_batches(images, preprocessing, batch_size):
+            faults += [str(array) for array in arrays if isinstance(array, ImageError)]
+            good = [(image, a) for image, a in zip(batch, arrays, strict=True) if not isinstance(a, ImageError)]
+            if not good:
+                continue
+            inputs = torch.from_numpy(np.stack([array for _, array in good])).to(memory_format=torch.channels_last)
+            vectors = vectors_of(model, inputs, recipes)
+            for row, (image, _) in enumerate(good):
+                for recipe in recipes:
+                    with whole_file(self._path(recipe, image)) as temporary, temporary.open("wb") as stream:
+                        np.save(stream, vectors[recipe][row])
+                on_progress(1)
+        if faults:
+            raise ManifestError("\n".join(faults))
+
+    def _path(self, recipe: FeatureRecipe, image: TrainingImage) -> Path:
+        backbone = self._backbones[recipe.backbone]
+        how = repr((backbone.weights.sha256, recipe, recipe.preprocessing(backbone)))
+        key = hashlib.sha256(how.encode()).hexdigest()[:24]
+        return self._folder / key / image.cache_name[:2] / f"{image.cache_name}.npy"
+
+
+@torch.inference_mode()
+def vectors_of(
+    model: nn.Module, inputs: torch.Tensor, recipes: Iterable[FeatureRecipe]
+) -> dict[FeatureRecipe, NDArray[np.float32]]:
+    """Vectors of one batch under recipes that share size, fit and flip: one pass, two with the mirror image.
+
+    Args:
+        model: The network.
+        inputs: (N, 3, S, S), normalised.
+        recipes: Of this network; they differ in layer and pooling only.
+
+    Returns:
+        For each recipe (N, D).
+    """
+    wanted = list(recipes)
+    views = [inputs, inputs.flip(3)] if wanted[0].flip else [inputs]
+    sums: dict[FeatureRecipe, torch.Tensor] = {}
+    for view in views:
+        maps = feature_maps(model, view)
+        for recipe in wanted:
+            vectors = pooled(maps[recipe.layer], recipe.pooling)
+            sums[recipe] = sums[recipe] + vectors if recipe in sums else vectors
+    return {recipe: (total / len(views)).float().numpy() for recipe, total in sums.items()}
+
+
+def default_cache_folder() -> Path:
+    """`$VISION_CACHE`, else `vision/` in the user's cache folder."""
+    if "VISION_CACHE" in os.environ:
+        return Path(os.environ["VISION_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vision"
+
+
+def _by_pass(recipes: Sequence[FeatureRecipe]) -> list[list[FeatureRecipe]]:
+    """Recipes grouped so that each group needs the network to run once per picture."""
+    groups: dict[tuple[str, int, bool, Fit], list[FeatureRecipe]] = {}
+    for recipe in recipes:
+        groups.setdefault((recipe.backbone, recipe.input_px, recipe.flip, recipe.fit), []).append(recipe)
+    return list(groups.values())
+
+
+def _decoded_batches(
+    images: Sequence[TrainingImage], preprocessing: Preprocessing, batch_size: int
+) -> Iterator[tuple[Sequence[TrainingImage], list[NDArray[np.float32] | ImageError]]]:
+    """Batches of network inputs, decoded two batches ahead of the network."""
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[tuple[Sequence[TrainingImage], list[Future[NDArray[np.float32] | ImageError]]]] = deque()
+        for batch in batches:
+            waiting.append((batch, [pool.submit(_input_or_error, image, preprocessing) for image in batch]))
+            if len(waiting) > 2:
+                ready, futures = waiting.popleft()
+                yield ready, [future.result() for future in futures]
+        while waiting:
+            ready, futures = waiting.popleft()
+            yield ready, [future.result() for future in futures]
+
+
+def _input_or_error(image: TrainingImage, preprocessing: Preprocessing) -> NDArray[np.float32] | ImageError:
+    try:
+        return load_network_input(image.path, preprocessing, box=image.box)
+    except ImageError as error:
+        return error

@@ -1,0 +1,163 @@
+"""The probe: multinomial logistic regression on frozen features.
+
+N images, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from vision.train.features import FeatureRecipe
+from vision.train.folds import group_folds
+
+_ABSENT_CLASS_LOGIT = -30.0
+"""Logit of a class without training pictures: probability about 1e-13."""
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted classifier: logits = ((x - mean) / scale) @ weight.T + bias.
+
+    Attributes:
+        mean: (D,) of the training features.
+        scale: (D,) their standard deviation.
+        weight: (K, D).
+        bias: (K,).
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, D) with the training features' mean 0 and deviation 1."""
+        return (features - self.mean) / self.scale
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, K)."""
+        return self.standardised(features) @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One combination that cross-validation tried.
+
+    Attributes:
+        recipe: How features were made.
+        strength: C of the regression.
+        accuracy: Share of training pictures recognised while held out.
+        nll: Mean negative log-likelihood of the truth, after the best temperature.
+        temperature: That temperature.
+    """
+
+    recipe: FeatureRecipe
+    strength: float
+    accuracy: float
+    nll: float
+    temperature: float
+
+
+def fit_probe(
+    features: NDArray[np.float32], class_indices: NDArray[np.int64], num_classes: int, strength: float
+) -> LinearProbe:
+    """Multinomial logistic regression with an L2 penalty on standardised features.
+
+    The penalty does not change under rotations, so with fewer pictures than features the fit runs in the space that
+    the pictures span: the same solution, in N instead of D dimensions.
+
+    Args:
+        features: (N, D).
+        class_indices: (N,), in [0, K).
+        num_classes: K; classes without pictures get a logit that no other class can fall below.
+        strength: C, on features divided by the square root of D.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    scale = features.std(axis=0, dtype=np.float64)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    norm = np.sqrt(features.shape[1])
+    rows = (features - mean) / scale / norm  # (N, D)
+    basis = None
+    if rows.shape[0] < rows.shape[1]:
+        basis = np.linalg.svd(rows, full_matrices=False)[2]  # (N, D)
+        rows = rows @ basis.T
+    present = np.unique(class_indices)
+    weight = np.zeros((num_classes, rows.shape[1]))
+    bias = np.full(num_classes, _ABSENT_CLASS_LOGIT)
+    if len(present) == 1:
+        bias[present] = 0.0
+    else:
+        # lbfgs fits two classes as one difference; both halves of it make the same probabilities.
+        model = LogisticRegression(C=strength, max_iter=2000, tol=1e-5).fit(rows, class_indices)
+        if len(present) == 2:
+            weight[present] = np.concatenate([-model.coef_, model.coef_]) / 2
+            bias[present] = np.concatenate([-model.intercept_, model.intercept_]) / 2
+        else:
+            weight[present], bias[present] = model.coef_, model.intercept_
+    if basis is not None:
+        weight = weight @ basis
+    return LinearProbe(mean, scale, weight / norm, bias)
+
+
+def held_out_logits(
+    features: NDArray[np.float32],
+    class_indices: NDArray[np.int64],
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    num_classes: int,
+    strength: float,
+) -> NDArray[np.float64]:
+    """Logits of every picture from the probe that was fitted without its fold, (N, K)."""
+    logits = np.zeros((len(features), num_classes))
+    for train, held_out in folds:
+        probe = fit_probe(features[train], class_indices[train], num_classes, strength)
+        logits[held_out] = probe.logits(features[held_out])
+    return logits
+
+
+def fit_temperature(logits: NDArray[np.float64], class_indices: NDArray[np.int64]) -> float:
+    """The temperature that makes the truth most likely (Guo et al. 2017), between 0.05 and 20."""
+
+    def nll(log_temperature: float) -> float:
+        return _nll(logits / np.exp(log_temperature), class_indices)
+
+    bounds = (np.log(0.05), np.log(20.0))
+    return float(np.exp(minimize_scalar(nll, bounds=bounds, method="bounded").x))
+
+
+def try_candidates(
+    features: Mapping[FeatureRecipe, NDArray[np.float32]],
+    class_indices: NDArray[np.int64],
+    groups: Sequence[str],
+    num_classes: int,
+    *,
+    strengths: Sequence[float],
+    num_folds: int,
+    seed: int,
+) -> list[Candidate]:
+    """Every recipe with every strength, judged on held-out groups of the given pictures.
+
+    Returns:
+        Best first: by likelihood of the truth, which on few pictures is less noisy than the count of right answers.
+    """
+    folds = group_folds(class_indices, groups, num_folds, seed)
+    candidates = []
+    for recipe, rows in features.items():
+        for strength in strengths:
+            logits = held_out_logits(rows, class_indices, folds, num_classes, strength)
+            temperature = fit_temperature(logits, class_indices)
+            accuracy = float((logits.argmax(axis=1) == class_indices).mean())
+            nll = _nll(logits / temperature, class_indices)
+            candidates.append(Candidate(recipe, strength, accuracy, nll, temperature))
+    return sorted(candidates, key=lambda c: (c.nll, c.strength, c.recipe))
+
+
+def _nll(logits: NDArray[np.float64], class_indices: NDArray[np.int64]) -> float:
+    log_probabilities = log_softmax(logits, axis=1)
+    return float(-log_probabilities[np.arange(len(logits)), class_indices].mean())
