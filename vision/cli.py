@@ -16,7 +16,7 @@ from vision import __version__
 from vision.errors import InputPathError, MissingExtraError, OutputError, VisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from vision.bundle import Bundle
     from vision.config import Config
@@ -266,7 +266,7 @@ def report(
     from vision.data.manifest import load_manifest
     from vision.evaluate.evaluation import with_truth
     from vision.evaluate.outputs import REPORT_PAGE, recorded_images_dir, write_evaluation
-    from vision.predictions import load_predictions
+    from vision.predictions import load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
     table = load_predictions(predictions)
@@ -274,13 +274,13 @@ def report(
     if manifest_path is not None:
         manifest = load_manifest(manifest_path)
         table = with_truth(table, manifest)
-        images_dir = images_dir or Path()
+        images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
     folder = out or predictions.parent
     evaluation = write_evaluation(
         table,
         load_taxonomy(taxonomy_path),
         folder,
-        title=title or predictions.parent.name or predictions.stem,
+        title=title or printable_name(predictions.resolve().parent.name),
         images_dir=images_dir,
     )
     _print_evaluation(evaluation, folder / REPORT_PAGE)
@@ -535,6 +535,13 @@ def _check_data(
     print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
     if faults:
         raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
+
+
+def _common_images_dir(file_names: Iterable[str], manifest_dir: Path) -> Path:
+    """The folder that names of pictures start from: the manifest's, or for names given on a command line, this one."""
+    names = list(file_names)
+    found = sum((manifest_dir / name).is_file() for name in names)
+    return manifest_dir if 2 * found > len(names) else Path()
 
 
 def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -43,9 +44,9 @@ def print_predictions(rows: Iterable[Prediction], taxonomy: Taxonomy, console: C
 
 def prediction_card(row: Prediction, taxonomy: Taxonomy) -> RenderableType:
     """One prediction in full: answer, bars, cue to check, nearest training pictures with attribution."""
-    name = Text(printable_name(row.file_name), style="bold")
+    name = Text(_safe(row.file_name), style="bold")
     if row.status == "error":
-        return Group(name, Padding(Text(f"not read: {row.error}", style="red"), (0, 0, 1, 2)))
+        return Group(name, Padding(Text(f"not read: {_safe(row.error)}", style="red"), (0, 0, 1, 2)))
     head = Text.assemble(
         (taxonomy.name(row.label), "bold green"), f"  {row.label}  {100 * (row.probability or 0):.1f} %  ({row.reason})"
     )
@@ -58,7 +59,7 @@ def prediction_card(row: Prediction, taxonomy: Taxonomy) -> RenderableType:
     if row.nearest:
         parts.append(Padding(Text("nearest training pictures:", style="dim"), (0, 0, 0, 2)))
         for near in row.nearest:
-            line = f"{near.similarity:5.2f}  {near.class_id}  {near.file_name}  {near.attribution}"
+            line = f"{near.similarity:5.2f}  {near.class_id}  {_safe(near.file_name)}  {_safe(near.attribution)}"
             parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
     return Group(name, *parts, Text(""))
 
@@ -67,11 +68,11 @@ def taxonomy_tree(taxonomy: Taxonomy) -> Tree:
     """Roles, families and classes as a tree."""
     tree = Tree(f"{len(taxonomy.classes)} classes; `vision taxonomy CLASS` shows cues and look-alikes")
     for role in taxonomy.roles:
-        role_branch = tree.add(f"[bold]{role.name}[/] [dim]{role.id}[/]")
+        role_branch = tree.add(Text.assemble((role.name, "bold"), " ", (role.id, "dim")))
         for family in (family for family in taxonomy.families if family.role == role.id):
-            family_branch = role_branch.add(f"{family.name} [dim]{family.id}[/]")
+            family_branch = role_branch.add(Text.assemble(family.name, " ", (family.id, "dim")))
             for vehicle_class in (c for c in taxonomy.classes if c.family == family.id):
-                family_branch.add(f"[green]{vehicle_class.id}[/] {vehicle_class.name}")
+                family_branch.add(Text.assemble((vehicle_class.id, "green"), f" {vehicle_class.name}"))
     return tree
 
 
@@ -121,13 +122,22 @@ def describe_plan(prepared: PreparedRun, plan: TrainingPlan) -> list[str]:
 
 
 def _prediction_line(row: Prediction, width: int) -> Text:
-    name = printable_name(row.file_name)
+    name = _safe(row.file_name)
     name = name if len(name) <= width else "…" + name[-(width - 1) :]
     if row.status == "error":
-        return Text.assemble(f"{name:<{width}}  ", (f"not read: {row.error}", "red"))
+        return Text.assemble(f"{name:<{width}}  ", (f"not read: {_safe(row.error)}", "red"))
     then = ", ".join(f"{item.class_id} {100 * item.probability:.0f} %" for item in row.top[1:3])
     probability = f"{100 * (row.probability or 0):5.1f}%"
     return Text.assemble(f"{name:<{width}}  ", (f"{row.label:<24}", "green"), f" {probability}  ", (then, "dim"))
+
+
+def _safe(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters are shown as escapes, on one line."""
+    steering = ("Cc", "Cf", "Zl", "Zp")
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in steering else char
+        for char in printable_name(text)
+    )
 
 
 def _with_sources(fact: Fact) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -87,7 +87,7 @@ class Prediction:
     def from_dict(cls, row: dict[str, Any]) -> Prediction:
         """The row that `asdict` or JSON made."""
         known = {field.name for field in fields(cls)}
-        values = {key: value for key, value in row.items() if key in known}
+        values: dict[str, Any] = {"sha256": "", **{key: value for key, value in row.items() if key in known}}
         return cls(
             **{
                 **values,
@@ -125,30 +125,10 @@ def save_predictions(rows: Iterable[Prediction], path: Path, *, extra_columns: p
 
 
 def predictions_table(rows: Iterable[Prediction]) -> pl.DataFrame:
-    """Rows as a table, one column per attribute."""
+    """Rows as a table, one column per attribute; texts that are not UTF-8 are made printable."""
     import polars as pl
 
-    class_probability = pl.Struct({"class_id": pl.String, "probability": pl.Float64})
-    nearest = pl.Struct(
-        {"file_name": pl.String, "class_id": pl.String, "similarity": pl.Float64, "attribution": pl.String}
-    )
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "file_name": pl.String,
-        "sha256": pl.String,
-        "status": pl.String,
-        "error": pl.String,
-        "label": pl.String,
-        "level": pl.String,
-        "probability": pl.Float64,
-        "reason": pl.String,
-        "top": pl.List(class_probability),
-        "label_set": pl.List(pl.String),
-        "novelty": pl.Float64,
-        "nearest": pl.List(nearest),
-        "cues": pl.List(pl.String),
-        "model": pl.String,
-    }
-    return pl.DataFrame([asdict(row) | {"file_name": printable_name(row.file_name)} for row in rows], schema=schema)
+    return pl.DataFrame([_printable_row(row) for row in rows], schema=_schema())
 
 
 def load_predictions(path: Path) -> pl.DataFrame:
@@ -159,21 +139,73 @@ def load_predictions(path: Path) -> pl.DataFrame:
     """
     import polars as pl
 
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {".parquet": pl.read_parquet, ".jsonl": _read_json_lines}
+    if path.suffix not in readers:
+        raise PredictionsError(f"{path}: predictions end in .jsonl or .parquet, not in '{path.suffix}'")
     if not path.is_file():
         raise PredictionsError(f"{path}: no such file; `vision classify -o` and `vision evaluate` write one")
     try:
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
-        elif path.suffix == ".jsonl":
-            table = pl.read_ndjson(path, infer_schema_length=None)
-        else:
-            raise PredictionsError(f"{path}: predictions end in .jsonl or .parquet, not in '{path.suffix}'")
-    except (pl.exceptions.PolarsError, OSError) as error:
+        table = readers[path.suffix](path)
+    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, AttributeError) as error:
         raise PredictionsError(f"{path}: cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})") from error
     missing = [name for name in ("file_name", "status", "label", "probability", "top") if name not in table.columns]
     if missing:
         raise PredictionsError(f"{path}: lacks the columns {', '.join(missing)}; is it a file of predictions?")
-    return table
+    # Files of other tools may lack the rest; a row without a level answers a class, unless it says unknown.
+    is_error, is_unknown = pl.col("status") != "ok", pl.col("label") == "unknown"
+    level = pl.when(is_error).then(pl.lit("")).when(is_unknown).then(pl.lit("unknown")).otherwise(pl.lit("class"))
+    defaults = {"sha256": pl.lit(""), "level": level}
+    return table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
+
+
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    """JSON lines with the types of a prediction row, whatever their values suggest, and further columns beside them."""
+    import polars as pl
+
+    schema = _schema()
+    with path.open(encoding="utf-8") as stream:
+        objects = [json.loads(line) for line in stream if line.strip()]
+    present = {name for row in objects for name in row}
+    rows = [_printable_row(Prediction.from_dict({"sha256": "", **row})) for row in objects if "file_name" in row]
+    if len(rows) < len(objects):
+        raise ValueError("a row has no file_name")
+    columns = schema if not objects else {name: kind for name, kind in schema.items() if name in present}
+    table = pl.DataFrame([{name: row[name] for name in columns} for row in rows], schema=columns)
+    others = sorted(present - set(schema))
+    if not others:
+        return table
+    beside = pl.DataFrame([{name: row.get(name) for name in others} for row in objects], infer_schema_length=None)
+    return table.hstack(beside.get_columns())
+
+
+def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The types of a prediction row's columns."""
+    import polars as pl
+
+    top = pl.Struct({"class_id": pl.String, "probability": pl.Float64})
+    nearest = pl.Struct(
+        {"file_name": pl.String, "class_id": pl.String, "similarity": pl.Float64, "attribution": pl.String}
+    )
+    return {
+        "file_name": pl.String,
+        "sha256": pl.String,
+        "status": pl.String,
+        "error": pl.String,
+        "label": pl.String,
+        "level": pl.String,
+        "probability": pl.Float64,
+        "reason": pl.String,
+        "top": pl.List(top),
+        "label_set": pl.List(pl.String),
+        "novelty": pl.Float64,
+        "nearest": pl.List(nearest),
+        "cues": pl.List(pl.String),
+        "model": pl.String,
+    }
+
+
+def _printable_row(row: Prediction) -> dict[str, Any]:
+    return asdict(row) | {"file_name": printable_name(row.file_name), "error": printable_name(row.error)}
 
 
 def read_rows(table: pl.DataFrame) -> Iterator[Prediction]:

@@ -29,7 +29,7 @@ def write_json(rows: Iterable[Prediction], stream: TextIO) -> Iterator[Predictio
     stream.write("[")
     for index, row in enumerate(rows):
         stream.write(",\n" if index else "\n")
-        stream.write(json.dumps(asdict(row), indent=1))
+        stream.write(json.dumps(asdict(row), indent=1, allow_nan=False))
         yield row
     stream.write("\n]\n")
 
@@ -41,6 +41,7 @@ def write_csv(rows: Iterable[Prediction], stream: TextIO) -> Iterator[Prediction
     for row in rows:
         flat = asdict(row) | {
             "file_name": printable_name(row.file_name),
+            "error": printable_name(row.error),
             "probability": "" if row.probability is None else f"{row.probability:.6f}",
             "novelty": "" if row.novelty is None else f"{row.novelty:.6f}",
             "top": "; ".join(f"{item.class_id} {item.probability:.6f}" for item in row.top),

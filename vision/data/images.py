@@ -31,7 +31,7 @@ MAX_PIXELS = 100_000_000
 
 MAX_FILE_BYTES = 500_000_000
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 # What Pillow's readers raise on broken files besides OSError, found by fuzzing them in tests/data/test_images.py.
 _DECODER_FAULTS = (
@@ -70,7 +70,7 @@ def decode_image(path: Path, *, enough_px: int | None = None) -> Image.Image:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             full_size = image.size
-            if enough_px is not None and image.format in ("JPEG", "MPO"):
+            if enough_px is not None and image.format in ("JPEG", "MPO"):  # MPO: a JPEG with more behind it
                 _reduce_while_decoding(image, enough_px)
             _check_num_pixels(path, image, full_size)
             image.load()

@@ -144,11 +144,10 @@ def evaluate_predictions(
         TaxonomyError: A label is not in the taxonomy.
     """
     check_truth(table)
-    in_top = table["top"].explode().struct.field("class_id").drop_nulls().unique().to_list() if len(table) else []
+    in_top = {item["class_id"] for top in table["top"].to_list() for item in top or ()}
     true_labels = table["true_label"].to_list()
     answers = _answers(table)
-    class_answers = [a for a, level in zip(answers, _levels(table), strict=True) if level == "class"]
-    class_ids = taxonomy.in_order([*known_classes, *in_top, *true_labels, *class_answers])
+    class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table)})
     matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
     class_matrix = matrices[0]
     groups = group_names(table)
@@ -187,13 +186,14 @@ def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
         PredictionsError: Pictures are not in the manifest; says how many and which first.
     """
     truth = manifest.table.rename({"label": "true_label"})
-    by_digest = {digest: row for row, digest in enumerate(truth["sha256"]) if digest}
+    by_digest = {digest.lower(): row for row, digest in enumerate(truth["sha256"]) if digest}
     by_name = {str(manifest.image_path(name).resolve()): row for row, name in enumerate(truth["file_name"])}
     by_name |= {name: row for row, name in enumerate(truth["file_name"])}
     rows: list[int] = []
     lost = []
-    for name, digest in predictions.select("file_name", "sha256").iter_rows():
-        row = by_digest.get(digest, by_name.get(name, by_name.get(str(Path(name).resolve()))))
+    digests = predictions["sha256"] if "sha256" in predictions.columns else [""] * len(predictions)
+    for name, digest in zip(predictions["file_name"], digests, strict=True):
+        row = by_digest.get((digest or "").lower(), by_name.get(name, by_name.get(str(Path(name).resolve()))))
         if row is None:
             lost.append(name)
         else:
@@ -203,8 +203,17 @@ def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
             f"{manifest.path}: {len(lost)} of {len(predictions)} predicted pictures are not in the manifest, "
             f"first '{lost[0]}'; give the manifest that they belong to"
         )
-    columns = [name for name in truth.columns if name not in predictions.columns]
-    return predictions.hstack(truth[rows].select(columns).get_columns())
+    found = truth[rows]
+    given = predictions["true_label"] if "true_label" in predictions.columns else found["true_label"]
+    contradicted = given.is_not_null() & (given.cast(pl.String) != found["true_label"])
+    if contradicted.any():
+        row = int(contradicted.arg_max() or 0)
+        raise PredictionsError(
+            f"{manifest.path}: '{predictions['file_name'][row]}' is a '{found['true_label'][row]}' there, "
+            f"a '{given[row]}' in the predictions; one of them is wrong"
+        )
+    columns = [name for name in found.columns if name == "true_label" or name not in predictions.columns]
+    return predictions.with_columns(found.select(columns).get_columns())
 
 
 def check_truth(table: pl.DataFrame) -> None:
@@ -227,7 +236,7 @@ def check_truth(table: pl.DataFrame) -> None:
 def group_names(table: pl.DataFrame) -> list[str]:
     """The group of every row; a row without one is a group of its own."""
     groups = table["group"].to_list() if "group" in table.columns else [None] * len(table)
-    return [group or f"row {row}" for row, group in enumerate(groups)]
+    return [f"row {row}" if group in (None, "") else str(group) for row, group in enumerate(groups)]
 
 
 def answer_at_level(answer: str, level: LevelName, taxonomy: Taxonomy) -> str:
@@ -244,10 +253,10 @@ def _answers(table: pl.DataFrame) -> list[str]:
     return [NO_ANSWER if status == "error" else label for status, label in table.select("status", "label").iter_rows()]
 
 
-def _levels(table: pl.DataFrame) -> list[str]:
-    if "level" not in table.columns:
-        return ["class" if status == "ok" else "" for status in table["status"]]
-    return table["level"].to_list()
+def _class_answers(table: pl.DataFrame) -> set[str]:
+    answered = pl.col("status") != "error"
+    is_class = pl.col("level") == "class" if "level" in table.columns else pl.col("label") != UNKNOWN
+    return set(table.filter(answered & is_class)["label"])
 
 
 def _matrix(

@@ -6,6 +6,7 @@ K true classes, A answers.
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,12 @@ def save_confusion_figures(matrix: ConfusionMatrix, paths: list[Path], *, title:
     import matplotlib
 
     # Text stays text in SVG, and equal figures are equal files.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vision", "font.family": "DejaVu Sans"}):
+    with (
+        warnings.catch_warnings(),
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vision", "font.family": "DejaVu Sans"}),
+    ):
+        # A title in a script that the font lacks is drawn as boxes in PNG; SVG and the report have the text itself.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = _draw(matrix, title)
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else {}
@@ -67,7 +73,9 @@ def _draw(matrix: ConfusionMatrix, title: str) -> Figure:
     axes.set_yticks(range(num_rows), matrix.true_ids)
     axes.set_xlabel("answer")
     axes.set_ylabel("true")
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
     for index in range(num_rows):
         axes.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor="#333333", linewidth=1))
     if num_columns <= _MOST_CELLS_WITH_TEXT:

@@ -30,7 +30,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Metrics of every class, (K,) each; NaN where a class has no images, or is never answered for precision."""
+    """Metrics of every class, (K,) each. Recall and F1 are NaN without images, precision is NaN without answers."""
 
     precision: Floats
     recall: Floats

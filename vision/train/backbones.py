@@ -9,10 +9,13 @@ import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import nn
 
@@ -241,27 +244,33 @@ def _create_from_hub(name: str) -> tuple[nn.Module, str]:
 
 
 def _load_weights_file(model: nn.Module, path: Path) -> None:
+    """Load a file of weights into a network, all but its classifier, which training replaces."""
+    tensors = _read_weights_file(path)
+    wanted = model.state_dict()
+    classifier = {key for key in wanted if key.startswith(("classifier.", "head.", "fc."))}
+    fitting = {key: value for key, value in tensors.items() if key not in classifier}
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            tensors: dict[str, Any] = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = tensors.get("state_dict", tensors)  # as training scripts often wrap them
-        wanted = model.state_dict()
-        classifier = {key for key in wanted if key.startswith(("classifier.", "head.", "fc."))}
-        fitting = {key: value for key, value in tensors.items() if key not in classifier}
         missing, unexpected = model.load_state_dict(fitting, strict=False)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file of weights; check backbone.weights") from error
-    except Exception as error:
-        if type(error).__name__ not in ("UnpicklingError", "SafetensorError", "RuntimeError", "OSError", "EOFError"):
-            raise
-        raise WeightsError(f"{path}: cannot be loaded as weights ({str(error).splitlines()[0]})") from error
+    except RuntimeError as error:  # tensors of other shapes
+        raise WeightsError(f"{path}: does not fit the network ({str(error).splitlines()[-1].strip()})") from error
     wrong = [key for key in missing if key not in classifier] + list(unexpected)
     if wrong:
         raise WeightsError(f"{path}: does not fit the network, {len(wrong)} tensors differ, first '{wrong[0]}'")
+
+
+def _read_weights_file(path: Path) -> dict[str, torch.Tensor]:
+    # What torch's and safetensors' readers raise on files that are something else.
+    faults = (OSError, RuntimeError, UnpicklingError, SafetensorError, EOFError, KeyError, ValueError, AttributeError)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(tensors.get("state_dict", tensors))  # training scripts often wrap them so
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file of weights; check backbone.weights") from error
+    except faults as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: cannot be loaded as weights ({reason})") from error
 
 
 def _tensor_digest(model: nn.Module) -> str:

@@ -94,8 +94,9 @@ def fit_probe(
     if len(present) == 1:
         bias[present] = 0.0
     else:
-        # lbfgs fits two classes as one difference; both halves of it make the same probabilities.
-        model = LogisticRegression(C=strength, max_iter=2000, tol=1e-5).fit(rows, class_indices)
+        # newton-cg: exact and, in these few dimensions, several times faster than lbfgs.
+        # It fits two classes as one difference; both halves of it make the same probabilities.
+        model = LogisticRegression(C=strength, max_iter=500, tol=1e-5, solver="newton-cg").fit(rows, class_indices)
         if len(present) == 2:
             weight[present] = np.concatenate([-model.coef_, model.coef_]) / 2
             bias[present] = np.concatenate([-model.intercept_, model.intercept_]) / 2

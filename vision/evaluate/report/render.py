@@ -29,6 +29,9 @@ MAX_PICTURES = 600
 """Thumbnails are embedded at about 8 kB each; the page says how many pictures it leaves out."""
 
 
+UNREADABLE_ANCHOR = "not-readable"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell of a matrix, ready to draw.
@@ -98,7 +101,7 @@ def render_report(
         matrices=[(matrix, _cells(matrix, taxonomy)) for matrix in evaluation.matrices],
         sections=list(_sections(evaluation, table, images_dir)),
         failures=list(read_rows(table.filter(pl.col("status") == "error"))),
-        NO_ANSWER=NO_ANSWER,
+        unreadable_anchor=UNREADABLE_ANCHOR,
     )
     path = report_dir / "index.html"
     write_whole_text(path, page)
@@ -118,6 +121,7 @@ def _cells(matrix: ConfusionMatrix, taxonomy: Taxonomy) -> list[list[Cell]]:
             shown = "no images" if share is None else f"{count} of {counts[row].sum()} ({share:.0%})"
             hint = f"true {taxonomy.name(true_id)}, answered {taxonomy.name(answer_id)}: {shown}"
             link = _anchor(true_id, answer_id) if count and not right and matrix.level == "class" else ""
+            link = UNREADABLE_ANCHOR if link and answer_id == NO_ANSWER else link
             cells.append(Cell(count, share, right, link, hint, share or 0.0))
         rows.append(cells)
     return rows
@@ -130,7 +134,7 @@ def _sections(evaluation: Evaluation, table: pl.DataFrame, images_dir: Path | No
         if pair.answer_id == NO_ANSWER:
             continue
         rows = wrong.filter((pl.col("true_label") == pair.true_id) & (pl.col("label") == pair.answer_id))
-        shown = rows.sort("probability", descending=True).head(min(MAX_PICTURES_PER_PAIR, budget))
+        shown = rows.sort("probability", descending=True, maintain_order=True).head(min(MAX_PICTURES_PER_PAIR, budget))
         budget -= len(shown)
         pictures = [
             _picture(prediction, values, images_dir)

@@ -1,0 +1,90 @@
+"""The engine: batch and single agree, order holds, memory does not grow, damage is refused."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vision.bundle import Bundle
+from vision.classify.engine import Engine, nearest_similarities
+
+
+@pytest.fixture(scope="module")
+def pictures(demo_run: Path) -> list[Path]:
+    return sorted((demo_run / "data" / "images").iterdir())
+
+
+def test_batch_and_single_agree_exactly(engine: Engine, pictures: list[Path]) -> None:
+    together = list(engine.stream((str(path), path, None) for path in pictures))
+    for row, path in zip(together, pictures, strict=True):
+        assert asdict(row) == asdict(engine.classify(path))
+
+
+def test_rows_come_in_input_order_whatever_each_picture_costs(engine: Engine, pictures: list[Path]) -> None:
+    names = [str(path) for path in pictures for _ in range(2)][::-1]
+    rows = engine.stream((name, Path(name), None) for name in names)
+    assert [row.file_name for row in rows] == names
+
+
+def test_a_training_picture_is_its_own_nearest(engine: Engine, demo_run: Path) -> None:
+    row = engine.classify(demo_run / "data" / "images" / "osa-akm-00.jpg")
+    assert row.nearest[0].file_name == "images/osa-akm-00.jpg"
+    assert row.nearest[0].similarity == pytest.approx(1, abs=1e-5)
+    assert row.novelty == pytest.approx(0, abs=1e-5)
+    assert row.nearest[0].attribution == '"Drawing osa-akm 0" by vision demo (CC0-1.0)'
+
+
+def test_probabilities_of_all_classes_add_up_to_one(bundle: Bundle, pictures: list[Path]) -> None:
+    row = Engine(bundle, top_k=99).classify(pictures[0])
+    assert sorted(item.class_id for item in row.top) == sorted(bundle.info.classes)
+    assert sum(item.probability for item in row.top) == pytest.approx(1)
+
+
+def test_a_box_changes_what_is_looked_at(engine: Engine, pictures: list[Path]) -> None:
+    whole, part = engine.classify(pictures[0]), engine.classify(pictures[0], box=(0, 0, 80, 80))
+    assert whole.top != part.top
+
+
+def test_a_picture_that_is_not_there_is_a_row(engine: Engine) -> None:
+    row = engine.classify(Path("nowhere.jpg"))
+    assert (row.status, row.error, row.file_name) == ("error", "no such file", "nowhere.jpg")
+
+
+def test_the_stream_reads_only_a_few_pictures_ahead(engine: Engine, pictures: list[Path]) -> None:
+    num_taken = 0
+
+    def endless() -> Iterator[tuple[str, Path, None]]:
+        nonlocal num_taken
+        while True:
+            num_taken += 1
+            yield str(pictures[0]), pictures[0], None
+
+    rows = engine.stream(endless())
+    for _ in range(3):
+        next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert num_taken < 100
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_pictures(engine: Engine, pictures: list[Path]) -> None:
+    def peak(num_pictures: int) -> int:
+        tracemalloc.start()
+        for _ in engine.stream((str(number), pictures[0], None) for number in range(num_pictures)):
+            pass
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(20)  # what is loaded at first use
+    assert peak(300) < 1.5 * peak(30)
+
+
+def test_similarity_is_the_cosine() -> None:
+    references = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)
+    np.testing.assert_allclose(nearest_similarities(np.array([0.0, 5.0]), references), [0, 0.8], atol=1e-7)

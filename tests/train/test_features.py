@@ -1,0 +1,118 @@
+"""Features: computed once, the same in any order, and the choices mean what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vision.config import BackboneSettings
+from vision.errors import ManifestError
+from vision.files import sha256_of_file
+from vision.train import features as features_module
+from vision.train.backbones import Backbone, load_backbones
+from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, pooled, vectors_of
+
+RECIPE = FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad")
+
+
+@pytest.fixture(scope="module")
+def backbones() -> dict[str, Backbone]:
+    return load_backbones(BackboneSettings(name=("resnet10t",), weights="none"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[TrainingImage]:
+    generator = np.random.default_rng(0)
+    found = []
+    for number in range(5):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(generator.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
+        found.append(TrainingImage(path, sha256_of_file(path)))
+    return found
+
+
+def test_a_second_run_computes_nothing_again(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FeatureCache(tmp_path / "cache", backbones).features(images, [RECIPE], batch_size=2)[RECIPE]
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the network ran again")
+
+    monkeypatch.setattr(features_module, "vectors_of", forbidden)
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    assert cache.num_missing(images, [RECIPE]) == 0
+    np.testing.assert_array_equal(cache.features(images[::-1], [RECIPE], batch_size=2)[RECIPE], first[::-1])
+
+
+def test_an_interrupted_run_computes_only_what_is_missing(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage]
+) -> None:
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    cache.features(images[:3], [RECIPE], batch_size=2)
+    assert cache.num_missing(images, [RECIPE]) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FeatureRecipe("resnet10t", 96, "stage", "avg", False, "pad"),
+        FeatureRecipe("resnet10t", 64, "stage", "gem", False, "pad"),
+        FeatureRecipe("resnet10t", 64, "two_stages", "avg", False, "pad"),
+        FeatureRecipe("resnet10t", 64, "stage", "avg", True, "pad"),
+        FeatureRecipe("resnet10t", 64, "stage", "avg", False, "squash"),
+    ],
+)
+def test_another_recipe_finds_nothing_in_the_cache_and_gives_other_vectors(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage], other: FeatureRecipe
+) -> None:
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    first = cache.features(images, [RECIPE], batch_size=5)[RECIPE]
+    assert cache.num_missing(images, [other]) == 5
+    second = cache.features(images, [other], batch_size=5)[other]
+    assert first.shape != second.shape or not np.allclose(first, second)
+
+
+def test_a_box_is_cropped_and_cached_apart(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage]
+) -> None:
+    boxed = TrainingImage(images[0].path, images[0].sha256, box=(5, 5, 20, 20))
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    whole, part = cache.features([images[0], boxed], [RECIPE], batch_size=2)[RECIPE]
+    assert not np.allclose(whole, part)
+
+
+def test_all_broken_pictures_are_named_at_once(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage]
+) -> None:
+    broken = []
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no picture")
+        broken.append(TrainingImage(tmp_path / name, name))
+    with pytest.raises(ManifestError, match=r"(?s)a\.jpg.*b\.jpg"):
+        FeatureCache(tmp_path / "cache", backbones).features([broken[0], *images, broken[1]], [RECIPE], batch_size=2)
+
+
+def test_with_flips_a_mirrored_picture_gets_the_same_vector(backbones: dict[str, Backbone]) -> None:
+    flipping = FeatureRecipe("resnet10t", 64, "stage", "gem", True, "pad")
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    model = backbones["resnet10t"].model
+    straight, mirrored = (vectors_of(model, view, [flipping])[flipping] for view in (inputs, inputs.flip(3)))
+    np.testing.assert_allclose(straight, mirrored, rtol=1e-4)
+
+
+def test_pooling_of_a_map_with_one_bright_place() -> None:
+    feature_map = torch.zeros(1, 1, 2, 2)
+    feature_map[0, 0, 0, 0] = 4.0
+    assert pooled([feature_map], "avg").item() == 1
+    assert pooled([feature_map], "max").item() == 4
+    assert pooled([feature_map], "gem").item() == pytest.approx((4**3 / 4) ** (1 / 3))
+
+
+def test_two_maps_become_one_vector() -> None:
+    maps = [torch.ones(2, 3, 8, 8), torch.ones(2, 5, 4, 4)]
+    assert pooled(maps, "gem").shape == (2, 8)

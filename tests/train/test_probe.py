@@ -1,0 +1,105 @@
+"""The probe against scikit-learn, and the choice of candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from vision.train.features import FeatureRecipe
+from vision.train.folds import group_folds, single_group_classes
+from vision.train.probe import fit_probe, fit_temperature, held_out_logits, try_candidates
+
+RECIPES = [FeatureRecipe("net", px, "stage", "gem", True, "pad") for px in (100, 200)]
+
+
+def clusters(
+    num_per_class: int, num_features: int, num_classes: int = 3, spread: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    generator = np.random.default_rng(0)
+    classes = np.repeat(np.arange(num_classes), num_per_class)
+    centres = 3 * generator.standard_normal((num_classes, num_features))
+    features = centres[classes] + spread * generator.standard_normal((len(classes), num_features))
+    return features.astype(np.float32), classes
+
+
+@pytest.mark.parametrize(("num_per_class", "num_features"), [(40, 6), (5, 60)])
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_the_probe_gives_scikit_learns_probabilities(num_per_class: int, num_features: int, num_classes: int) -> None:
+    features, classes = clusters(num_per_class, num_features, num_classes, spread=3)
+    rows = StandardScaler().fit_transform(features.astype(np.float64)) / np.sqrt(num_features)
+    reference = LogisticRegression(C=10, max_iter=5000, tol=1e-8).fit(rows, classes)
+    logits = fit_probe(features, classes, num_classes, 10.0).logits(features)
+    ours = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, reference.predict_proba(rows), atol=2e-3)
+
+
+def test_a_class_without_training_pictures_is_never_answered() -> None:
+    features, classes = clusters(10, 4)
+    logits = fit_probe(features, classes, 5, 1.0).logits(features)
+    assert logits.shape == (30, 5)
+    assert logits[:, 3:].max() < logits[:, :3].max(axis=1).min()
+
+
+def test_one_class_alone_is_always_answered() -> None:
+    features, _ = clusters(4, 5)
+    logits = fit_probe(features, np.full(12, 1), 3, 1.0).logits(features)
+    assert (logits.argmax(axis=1) == 1).all()
+
+
+def test_a_feature_that_never_changes_does_no_harm() -> None:
+    features, classes = clusters(10, 4)
+    features[:, 2] = 7
+    assert np.isfinite(fit_probe(features, classes, 3, 1.0).logits(features)).all()
+
+
+def test_the_temperature_of_logits_that_are_twice_too_sure_is_two() -> None:
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.standard_normal((20_000, 4))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    classes = (probabilities.cumsum(axis=1) < generator.random((len(logits), 1))).sum(axis=1)
+    assert fit_temperature(2 * logits, classes) == pytest.approx(2, rel=0.05)
+
+
+def test_held_out_logits_never_come_from_a_probe_that_saw_the_picture() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.standard_normal((60, 200)).astype(np.float32)
+    classes = np.arange(60) % 2
+    folds = group_folds(classes, [str(row) for row in range(60)], 5, seed=0)
+    fitted = fit_probe(features, classes, 2, 1000.0).logits(features).argmax(axis=1)
+    held_out = held_out_logits(features, classes, folds, 2, 1000.0).argmax(axis=1)
+    assert (fitted == classes).all()  # noise is learnt by heart
+    assert (held_out == classes).mean() < 0.75  # and of no use on what was held out
+
+
+def test_the_candidate_with_the_features_that_tell_the_classes_apart_is_chosen() -> None:
+    good, classes = clusters(12, 6)
+    noise = np.random.default_rng(1).standard_normal(good.shape).astype(np.float32)
+    groups = [f"group {row % 12}" for row in range(36)]
+    ranked = try_candidates(
+        {RECIPES[0]: noise, RECIPES[1]: good}, classes, groups, 3, strengths=[1.0, 100.0], num_folds=4, seed=0
+    )
+    assert len(ranked) == 4
+    assert ranked[0].recipe == RECIPES[1]
+    assert ranked[0].accuracy > 0.9 > ranked[-1].accuracy
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_stands_on_both_sides_of_a_fold(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    groups = [f"group {number}" for number in generator.integers(12, size=80)]
+    folds = group_folds(generator.integers(4, size=80), groups, 5, seed)
+    held_out_rows = np.concatenate([held_out for _, held_out in folds])
+    assert sorted(held_out_rows.tolist()) == list(range(80))
+    for train, held_out in folds:
+        assert not {groups[row] for row in train} & {groups[row] for row in held_out}
+
+
+def test_fewer_groups_than_folds_give_as_many_folds_as_groups() -> None:
+    assert len(group_folds(np.array([0, 1] * 6), ["a", "a", "b", "b", "c", "c"] * 2, 5, seed=0)) == 3
+
+
+def test_a_class_of_one_group_is_found() -> None:
+    assert single_group_classes(np.array([0, 0, 1, 1]), ["a", "b", "c", "c"]) == [1]
