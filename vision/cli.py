@@ -69,8 +69,12 @@ def main_classify() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> NoReturn:
+    import warnings
+
     from PIL import Image
 
+    # Pillow warns of faults in metadata; whether the picture itself is whole stands in its row.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     # `decode_image` has a limit of its own, which large JPEGs that are decoded at reduced size may pass.
     Image.MAX_IMAGE_PIXELS = None
     try:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from vision.data.licences import LicencePolicy
 from vision.errors import ConfigError
-from vision.settings_file import SettingsFile, parse_settings
+from vision.settings_file import YAML_FAULTS, SettingsFile, parse_settings
 
 Layer = Literal["stage", "two_stages", "final"]
 Pooling = Literal["avg", "gem", "max"]
 Fit = Literal["squash", "pad", "crop"]
+Strength = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _as_list(value: Any) -> Any:
     """A single value as a list of one, so that `input_px: 224` may be written."""
-    return [value] if isinstance(value, str | int) else value
+    return [value] if isinstance(value, str | int | float) else value
 
 
 class _Settings(BaseModel):
@@ -82,7 +83,7 @@ class TrainSettings(_Settings):
 
     strategy: Literal["probe"] = "probe"
     """`probe`: frozen features and multinomial logistic regression."""
-    strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    strengths: tuple[Strength, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
     """Candidates for C, the inverse of the L2 penalty on standardised features of unit mean square norm."""
     inner_folds: int = Field(default=4, ge=2)
     """Folds, by group, of the cross-validation that picks features and strength."""
@@ -90,6 +91,8 @@ class TrainSettings(_Settings):
     """5: also out-of-fold predictions of every training picture, the honest figure for small sets. 0: none."""
     batch_size: PositiveInt = 16
     """Pictures that go through the network at once."""
+
+    _one_is_a_list = field_validator("strengths", mode="before")(_as_list)
 
     @field_validator("folds")
     @classmethod
@@ -147,11 +150,13 @@ def _apply_override(settings: SettingsFile, override: str) -> None:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, such as train.folds=5")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except YAML_FAULTS as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
     node = settings.content
     for part in parts[:-1]:
-        node = node.setdefault(part, {})
+        if node.get(part) is None:  # absent, or `train:` with nothing behind it
+            node[part] = {}
+        node = node[part]
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override}: '{part}' has a value of its own and no keys beneath it")
     node[parts[-1]] = value

@@ -18,6 +18,10 @@ Location = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+# ValueError: an impossible date or number. RecursionError: an alias that holds itself.
+YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError)
+
+
 class SettingsFile:
     """The content of a YAML file, and the line on which each value stands.
 
@@ -37,18 +41,16 @@ class SettingsFile:
             raise error_type(f"{path}: cannot read the file ({error.strerror}); check the path") from error
         except UnicodeDecodeError as error:
             raise error_type(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8 text") from error
-        loader = yaml.SafeLoader(text)
         try:
+            loader = yaml.SafeLoader(text)
             root = loader.get_single_node()
             if root is not None:
                 self._note_lines(root, ())
             self.content: Any = loader.construct_document(root) if root is not None else {}
-        except yaml.YAMLError as error:
+        except YAML_FAULTS as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
-            raise error_type(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
-        finally:
-            loader.dispose()
+            raise error_type(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
 
     def place(self, location: Location) -> str:
         """`file:line` of the innermost known part of `location`."""

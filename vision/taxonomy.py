@@ -92,10 +92,10 @@ class LookAlikes(_Part):
 
 
 class ConfusionCost(_Part):
-    """What it costs to answer `predicted` for a vehicle of class `true`; overrides the distance in the tree."""
+    """What it costs to answer `predicted_class` for a `true_class`; overrides the distance in the tree."""
 
-    true: str
-    predicted: str
+    true_class: str
+    predicted_class: str
     cost: float = Field(ge=0)
 
 
@@ -182,7 +182,7 @@ class Taxonomy(_Part):
         Returns:
             (K, K), rows true, columns predicted, in the order of `class_ids`.
         """
-        explicit = {(cost.true, cost.predicted): cost.cost for cost in self.costs}
+        explicit = {(cost.true_class, cost.predicted_class): cost.cost for cost in self.costs}
         return np.array(
             [[explicit.get((t, p), float(self.distance(t, p))) for p in class_ids] for t in class_ids],
             dtype=np.float64,
@@ -206,7 +206,7 @@ class Taxonomy(_Part):
             families=families,
             classes=classes,
             look_alikes=pairs,
-            costs=tuple(cost for cost in self.costs if {cost.true, cost.predicted} <= kept),
+            costs=tuple(cost for cost in self.costs if {cost.true_class, cost.predicted_class} <= kept),
         )
 
 
@@ -327,10 +327,16 @@ def _wrong_references(taxonomy: Taxonomy, settings: SettingsFile) -> list[str]:
         elif key in seen:
             problems.append(f"{place}: the pair {pair.classes[0]}, {pair.classes[1]} stands also at {seen[key]}")
         seen.setdefault(key, place)
+    costs: dict[tuple[str, str], str] = {}
     for index, cost in enumerate(taxonomy.costs):
         place = settings.place(("costs", index))
-        expect_class(cost.true, place, "true class")
-        expect_class(cost.predicted, place, "predicted class")
+        expect_class(cost.true_class, place, "true class")
+        expect_class(cost.predicted_class, place, "predicted class")
+        first = costs.setdefault((cost.true_class, cost.predicted_class), place)
+        if first != place:
+            problems.append(
+                f"{place}: the cost of {cost.predicted_class} for {cost.true_class} stands also at {first}; keep one"
+            )
     return problems
 
 

@@ -441,23 +441,6 @@ def test_damaged_files_give_a_picture_or_an_image_error_and_nothing_else(tmp_pat
     assert faults == []
 
 
-def test_upright_size_of_a_turned_jpeg_is_that_of_the_decoded_picture(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[ORIENTATION_TAG] = 6
-    path = saved(tmp_path / "x.jpg", encoded(scene(48, 40), "JPEG", exif=exif))
-    assert images.upright_size(path) == decode_image(path).size == (40, 48)
-
-
-def test_upright_size_of_a_turned_tiff_is_that_of_the_decoded_picture(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.tif", encoded(scene(48, 40), "TIFF", tiffinfo={ORIENTATION_TAG: 6}))
-    assert images.upright_size(path) == decode_image(path).size == (40, 48)
-
-
-def test_upright_size_of_text_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"x\.jpg: not a picture"):
-        images.upright_size(saved(tmp_path / "x.jpg", b"no picture"))
-
-
 def test_crop_takes_the_box_and_its_margin() -> None:
     image = scene(100, 80)
     cropped = crop_to_box(image, (20, 30, 40, 20), 0.5)

@@ -163,8 +163,8 @@ def test_wrong_whole_numbers_are_all_told_with_line_and_value(tmp_path: Path) ->
     with pytest.raises(ManifestError) as caught:
         load_manifest(path)
     assert str(caught.value).replace(f"{tmp_path}/", "").splitlines() == [
-        "m.csv:4: width '12.5': not a whole number of pixels",
-        "m.csv:2: height '480px': not a whole number of pixels",
+        "m.csv:4: width '12.5': not a whole number of pixels, 1 or more",
+        "m.csv:2: height '480px': not a whole number of pixels, 1 or more",
     ]
 
 

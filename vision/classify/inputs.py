@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -35,7 +36,7 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, stdin: BinaryIO)
             yield from _listed_paths(stdin)
         elif argument.startswith("@"):
             yield from _paths_of_list(Path(argument[1:]))
-        elif Path(argument).is_dir():
+        elif os.path.isdir(argument):  # noqa: PTH112, Path.is_dir raises where a name is too long
             yield from _pictures_of_folder(Path(argument), recursive)
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             yield from _matches(argument)
@@ -47,13 +48,16 @@ def _paths_of_list(path: Path) -> Iterator[Path]:
     try:
         with path.open("rb") as stream:
             yield from _listed_paths(stream)
-    except OSError as error:
-        raise InputPathError(f"@{path}: cannot read the list ({error.strerror}); check the path after '@'") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputPathError(f"@{path}: cannot read the list ({reason}); check the path after '@'") from error
 
 
 def _listed_paths(stream: BinaryIO) -> Iterator[Path]:
-    for line in stream:
+    for number, line in enumerate(stream):
         text = line.rstrip(b"\r\n")
+        if number == 0:
+            text = text.removeprefix(codecs.BOM_UTF8)
         if text.strip():
             yield Path(os.fsdecode(text))
 

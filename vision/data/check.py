@@ -354,7 +354,8 @@ def _file_facts(path: Path | None, folder: Path) -> FileFacts:
         return FileFacts(sha256_of_file(path), image.width, image.height, "")
     except ImageError as error:
         return FileFacts("", 0, 0, str(error).removeprefix(f"{path}: "))
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links, in Python 3.11 and 3.12
+    # RuntimeError: a loop of symbolic links, in Python 3.11 and 3.12. ValueError: a NUL in the name.
+    except (OSError, RuntimeError, ValueError) as error:
         return FileFacts("", 0, 0, f"cannot be read ({error})")
 
 

@@ -6,13 +6,14 @@ The rules, in this order:
 2. Of an animation or a multi-page file, the first frame.
 3. JPEGs far larger than needed are decoded at 1/2, 1/4 or 1/8 of their size; both sides stay at or above `enough_px`.
 4. EXIF orientation is applied; widths, heights and boxes are those of the upright picture.
-5. 16-bit grey is scaled by 255/65535; 16-bit colour loses its low byte. Floating-point pixels are refused: nothing
-   says which value is white.
+5. 16-bit grey is scaled by 255/65535; 16-bit colour loses its low byte. Floating-point and 32-bit pixels are refused:
+   nothing says which value is white.
 6. CMYK, YCbCr and Lab are converted by Pillow without colour profile; embedded profiles are ignored.
 7. Transparent parts are laid over mid grey (127, 127, 127), which networks see as "nothing".
 8. Palette, black-and-white and grey pictures become RGB.
 
-A file that ends early or is broken anywhere in its pixels is an `ImageError`, never a picture with a grey patch.
+A file that ends early is an `ImageError`, never a picture with a grey patch. Damage inside a file that its decoder does
+not notice (a JPEG has no checksum) cannot be told from a picture.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ _DECODER_FAULTS = (
     MemoryError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -77,27 +77,13 @@ def decode_image(path: Path, *, enough_px: int | None = None) -> Image.Image:
             return _as_upright_rgb(path, image)
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a picture in a format that is read ({', '.join(_FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: more than the limit of {MAX_PIXELS:,} pixels; make it smaller") from error
     except PermissionError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); ask for the right to read it") from error
     except _DECODER_FAULTS as error:
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise ImageError(f"{path}: broken picture ({reason}); get the file again or leave it out") from error
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height in px of the upright picture, read from the header alone.
-
-    Raises:
-        ImageError: The file is no picture.
-    """
-    _check_is_readable_file(path)
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # 0x0112: orientation
-            return (height, width) if turned else (width, height)
-    except _DECODER_FAULTS as error:
-        raise ImageError(f"{path}: not a picture ({error})") from error
 
 
 def crop_to_box(image: Image.Image, box: tuple[float, float, float, float], margin: float) -> Image.Image:
@@ -160,11 +146,12 @@ def _check_num_pixels(path: Path, image: Image.Image, full_size: tuple[int, int]
 
 def _as_upright_rgb(path: Path, image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F":
-        raise ImageError(f"{path}: floating-point pixels, no value is known to be white; save it with 8 or 16 bits")
-    if upright.mode.startswith("I"):
-        values = np.asarray(upright).astype(np.int64)
-        scaled = (np.clip(values, 0, 65535) * 255 + 32767) // 65535
+    values = np.asarray(upright).astype(np.int64) if upright.mode.startswith("I") else None
+    if upright.mode == "F" or (values is not None and not 0 <= values.min() <= values.max() <= 65535):
+        kind = "floating-point" if upright.mode == "F" else "32-bit"
+        raise ImageError(f"{path}: {kind} pixels, no value is known to be white; save it with 8 or 16 bits")
+    if values is not None:
+        scaled = (values * 255 + 32767) // 65535
         return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")

@@ -45,15 +45,13 @@ def licence_refusal(licence: str | None, policy: LicencePolicy) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _refusal_under_open(licence: str) -> str | None:
-    if _OPEN_LICENCE.fullmatch(licence):
-        return None
     from license_expression import ExpressionError, ExpressionParseError
 
     licensing = _spdx_licensing()
     try:
         expression = licensing.parse(licence, validate=False, strict=False)
         unknown = [key for key in licensing.unknown_license_keys(expression) if key != US_GOVERNMENT_WORK]
-    except (ExpressionError, ExpressionParseError):
+    except (ExpressionError, ExpressionParseError, IndexError):  # IndexError: `()`
         return f"not an SPDX licence expression{_spelling_hint(licence)}"
     if unknown:
         return f"'{unknown[0]}' is not an SPDX licence id{_spelling_hint(unknown[0])}"
@@ -69,20 +67,21 @@ def _allows(expression: Any) -> bool:
         return any(_allows(part) for part in expression.args)
     if operator == "AND":
         return all(_allows(part) for part in expression.args)
-    return _OPEN_LICENCE.fullmatch(str(expression.key)) is not None
+    # `A WITH exception` has no key of its own; none that the policy names has an exception.
+    return _OPEN_LICENCE.fullmatch(str(getattr(expression, "key", ""))) is not None
 
 
 def _reason(licence: str) -> str:
-    if "-NC" in licence:
+    if "-NC" in licence.upper():
         return "no commercial use (NC)"
-    if "-ND" in licence:
+    if "-ND" in licence.upper():
         return "no derivatives (ND), and a trained model may be one"
     return "not an open-content licence that the policy names"
 
 
 def _spelling_hint(licence: str) -> str:
     tidy = re.sub(r"[\s_]+", "-", licence.strip()).upper().replace("CC-0", "CC0-1.0")
-    if _OPEN_LICENCE.fullmatch(tidy):
+    if _OPEN_LICENCE.fullmatch(tidy) and tidy in _spdx_licensing().known_symbols:
         return f", did you mean '{tidy}'?"
     return nearest_name_hint(licence, _spdx_licensing().known_symbols)
 

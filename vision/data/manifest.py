@@ -6,6 +6,10 @@ are slices, kept as text. Paths in `file_name` are relative to the manifest's fo
 
 from __future__ import annotations
 
+import csv
+import difflib
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,19 +109,19 @@ class Manifest:
 
     @cached_property
     def _lines(self) -> list[int]:
-        """Line of every row, counted from 1; a quoted value may hold line breaks."""
+        """Line of every row, counted from 1."""
         if self.path.suffix != ".csv":
-            return list(range(1, len(self.table) + 1))
+            return _lines_with_content(self.path, len(self.table))
+        # A quoted value may hold line breaks, and so may a name in the header.
         texts = [
             pl.col(name).str.count_matches("\n").fill_null(0)
             for name, kind in self.table.schema.items()
             if kind == pl.String
         ]
-        breaks = (
-            self.table.select(pl.sum_horizontal(texts).alias("n"))["n"] if texts else pl.Series([0] * len(self.table))
-        )
+        breaks = self.table.select(pl.sum_horizontal(texts).alias("n"))["n"]
+        first = 2 + sum(name.count("\n") for name in self.table.columns)
         before = breaks.cum_sum().shift(1, fill_value=0)
-        return (before + pl.int_range(2, len(self.table) + 2, eager=True)).to_list()
+        return (before + pl.int_range(first, len(self.table) + first, eager=True)).to_list()
 
     def filtered(self, predicate: pl.Expr) -> Manifest:
         """The rows for which `predicate` holds; places of rows are lost."""
@@ -157,10 +161,28 @@ def read_manifest(path: Path) -> tuple[Manifest, list[Problem]]:
         raise ManifestError(f"{path}: {what}; give the path of a manifest")
     try:
         raw = reader(path)
+        repeated = _repeated_names(path)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         reason = str(error).splitlines()[0]
         raise ManifestError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
-    problems = _find_column_problems(path, raw)
+    problems = [
+        Problem(f"{path}:1", name, "", "stands twice in the header; rename or remove one", "repeated column")
+        for name in repeated
+    ]
+    nested = [name for name, kind in raw.schema.items() if kind.is_nested() or kind == pl.Binary]
+    problems += [
+        Problem(
+            str(path),
+            name,
+            "",
+            f"holds {raw.schema[name]}, not text or numbers; write one value a cell",
+            "nested column",
+        )
+        for name in nested
+    ]
+    raw = raw.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in nested)
+    problems += _find_column_problems(path, raw)
+    raw = _with_integers_as_text(raw)
     return Manifest(path, _with_known_columns(raw)), problems + _find_number_problems(path, raw)
 
 
@@ -187,7 +209,9 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
 
 def manifest_from_rows(path: Path, rows: Iterable[dict[str, str | int | None]]) -> Manifest:
     """A manifest made of dicts, to be saved at `path`."""
-    return Manifest(path, _with_known_columns(pl.DataFrame(list(rows), infer_schema_length=None)))
+    listed = list(rows)
+    raw = pl.DataFrame(listed, infer_schema_length=None) if listed else pl.DataFrame(schema=REQUIRED_COLUMNS)
+    return Manifest(path, _with_known_columns(raw))
 
 
 def truth_columns(table: pl.DataFrame) -> pl.DataFrame:
@@ -202,8 +226,8 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
         ValueError: There are not four numbers, or width or height is not positive.
     """
     x, y, width, height = (float(part) for part in text.split())
-    if not (width > 0 and height > 0):
-        raise ValueError("width and height must be positive")
+    if not (width > 0 and height > 0 and all(map(math.isfinite, (x, y, width, height)))):
+        raise ValueError("numbers must be finite, width and height positive")
     return x, y, width, height
 
 
@@ -232,23 +256,46 @@ def _find_column_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
 
 
 def _is_probably_misspelt(name: str, known: list[str]) -> bool:
-    import difflib
-
     return bool(difflib.get_close_matches(name.lower().replace("license", "licence"), known, n=1, cutoff=0.8))
+
+
+def _with_integers_as_text(raw: pl.DataFrame) -> pl.DataFrame:
+    """Integer columns as text, whatever a file's types are: so a wrong number can be reported as it stands."""
+    present = [name for name in INTEGER_COLUMNS if name in raw.columns]
+    return raw.with_columns(pl.col(name).cast(pl.String).str.strip_suffix(".0") for name in present)
 
 
 def _find_number_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
     problems = []
     for name in INTEGER_COLUMNS:
-        if name in raw.columns and raw.schema[name] == pl.String:
-            wrong = raw.with_row_index("row").filter(
-                pl.col(name).is_not_null() & (pl.col(name) != "") & pl.col(name).cast(pl.Int64, strict=False).is_null()
-            )
+        if name in raw.columns:
+            value = pl.col(name)
+            is_number = value.str.contains(r"^\+?[0-9]+$") & (value.cast(pl.Int64, strict=False).fill_null(0) > 0)
+            wrong = raw.with_row_index("row_index").filter(value.is_not_null() & (value != "") & ~is_number)
             manifest = Manifest(path, raw)
-            for row, value in wrong.select("row", name).iter_rows():
-                message = "not a whole number of pixels"
-                problems.append(Problem(manifest.place(row), name, value, message, "wrong number"))
+            for row, text in wrong.select("row_index", name).iter_rows():
+                message = "not a whole number of pixels, 1 or more"
+                problems.append(Problem(manifest.place(row), name, text, message, "wrong number"))
     return problems
+
+
+def _repeated_names(path: Path) -> list[str]:
+    """Names that stand more than once in a CSV's header; the reader would rename the second without a word."""
+    if path.suffix != ".csv":
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        header = next(csv.reader(stream), [])
+    return [name for name, count in Counter(header).items() if count > 1]
+
+
+def _lines_with_content(path: Path, num_rows: int) -> list[int]:
+    """Line numbers of the rows of a JSON lines file, which may have empty lines between them."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            lines = [number for number, line in enumerate(stream, start=1) if line.strip()]
+        if len(lines) == num_rows:
+            return lines
+    return list(range(1, num_rows + 1))
 
 
 def _with_known_columns(raw: pl.DataFrame) -> pl.DataFrame:

@@ -147,7 +147,7 @@ def evaluate_predictions(
     in_top = {item["class_id"] for top in table["top"].to_list() for item in top or ()}
     true_labels = table["true_label"].to_list()
     answers = _answers(table)
-    class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table)})
+    class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table, taxonomy)})
     matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
     class_matrix = matrices[0]
     groups = group_names(table)
@@ -253,10 +253,12 @@ def _answers(table: pl.DataFrame) -> list[str]:
     return [NO_ANSWER if status == "error" else label for status, label in table.select("status", "label").iter_rows()]
 
 
-def _class_answers(table: pl.DataFrame) -> set[str]:
-    answered = pl.col("status") != "error"
-    is_class = pl.col("level") == "class" if "level" in table.columns else pl.col("label") != UNKNOWN
-    return set(table.filter(answered & is_class)["label"])
+def _class_answers(table: pl.DataFrame, taxonomy: Taxonomy) -> set[str]:
+    answered = table.filter(pl.col("status") != "error")
+    if "level" in table.columns:
+        return set(answered.filter(pl.col("level") == "class")["label"])
+    higher = {f.id for f in taxonomy.families} | {r.id for r in taxonomy.roles} | {UNKNOWN}
+    return set(answered["label"]) - higher
 
 
 def _matrix(
