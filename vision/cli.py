@@ -196,7 +196,7 @@ def classify(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Files, folders, patterns in quotes, @LIST.TXT with a path per line, or - for paths on stdin.",
         ),
     ],

@@ -148,9 +148,10 @@ def test_an_awkward_copy_of_the_same_picture_gets_the_same_answer(
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_entry_is_a_row_with_its_error_and_no_answer(answers: tuple[int, Rows, list[str]], name: str) -> None:
-    if name == "27-unreadable.jpg" and os.geteuid() == 0:
-        pytest.skip("root may read a file without any permission")
     row = answers[1][name]
+    if name == "27-unreadable.jpg" and os.geteuid() == 0:  # root may read it; test_engine.py becomes nobody
+        assert row["status"] == "ok"
+        return
     assert row["status"] == "error"
     assert row["error"]
     assert (row["label"], row["probability"], row["top"]) == ("", None, [])

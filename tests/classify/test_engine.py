@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -37,6 +40,27 @@ def test_a_training_picture_is_its_own_nearest(engine: Engine, demo_run: Path) -
     assert row.nearest[0].similarity == pytest.approx(1, abs=1e-5)
     assert row.novelty == pytest.approx(0, abs=1e-5)
     assert row.nearest[0].attribution == '"Drawing osa-akm 0" by vision demo (CC0-1.0)'
+
+
+def test_a_picture_that_was_trained_on_is_told_to_be_one(engine: Engine, demo_run: Path) -> None:
+    images = demo_run / "data" / "images"
+    assert engine.classify(images / "osa-akm-00.jpg").reason.startswith("trained on this very picture")
+    assert "trained on" not in engine.classify(images / "osa-akm-12.jpg").reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_picture_that_may_not_be_read_is_a_row_with_its_error(engine: Engine, pictures: list[Path]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(shutil.copy(pictures[0], folder))
+        path.chmod(0)
+        os.seteuid(65534)  # nobody
+        try:
+            row = engine.classify(path)
+        finally:
+            os.seteuid(0)
+    assert (row.status, row.label) == ("error", "")
+    assert row.error == "cannot be read (Permission denied); ask for the right to read it"
 
 
 def test_probabilities_of_all_classes_add_up_to_one(bundle: Bundle, pictures: list[Path]) -> None:

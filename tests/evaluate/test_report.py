@@ -270,7 +270,9 @@ def test_wrong_pictures_stand_surest_first_and_those_left_out_are_counted(tmp_pa
 
 def test_pictures_that_were_trained_on_raise_an_alarm(tmp_path: Path) -> None:
     taxonomy, table = _taxonomy(), predictions_table([_row("tor-m1")]).with_columns(true_label=pl.lit("tor-m1"))
-    evaluation = evaluate_predictions(table, taxonomy, title="t", num_trained_on=1, num_replicates=5)
+    table = table.with_columns(novelty=pl.lit(1e-8))
+    evaluation = evaluate_predictions(table, taxonomy, title="t", num_replicates=5)
+    assert evaluation.num_trained_on == 1
     page = Page(render_report(evaluation, table, taxonomy, tmp_path, images_dir=None))
     assert "1 of these 1 pictures were trained on." in page.text
     assert "were trained on" not in _page(tmp_path, MIXED).text

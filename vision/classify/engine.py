@@ -36,6 +36,7 @@ class Engine:
     def __init__(self, bundle: Bundle, *, top_k: int = DEFAULT_TOP_K) -> None:
         self.bundle = bundle
         self._top_k = top_k
+        self._trained_on = frozenset(bundle.reference.sha256)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -77,7 +78,9 @@ class Engine:
             label=decision.label,
             level=decision.level,
             probability=decision.probability,
-            reason=decision.reason,
+            reason=f"trained on this very picture; {decision.reason}"
+            if digest in self._trained_on
+            else decision.reason,
             top=decision.top,
             novelty=1 - nearest[0].similarity if nearest else None,
             nearest=nearest,

@@ -30,6 +30,9 @@ UNKNOWN = "unknown"
 NO_ANSWER = "no answer"
 """Column of pictures that could not be read; they count as not recognised."""
 
+SAME_PICTURE_NOVELTY = 1e-5
+"""Novelty below this is rounding: the picture is one of the training pictures, or decodes to the same pixels."""
+
 LevelName = Literal["class", "family", "role"]
 LEVELS: tuple[LevelName, ...] = ("class", "family", "role")
 
@@ -123,7 +126,6 @@ def evaluate_predictions(
     title: str,
     images_dir: str = "",
     known_classes: Sequence[str] = (),
-    num_trained_on: int = 0,
     num_replicates: int = DEFAULT_REPLICATES,
     seed: int = 0,
 ) -> Evaluation:
@@ -135,7 +137,6 @@ def evaluate_predictions(
         title: Name of what was evaluated.
         images_dir: Where `file_name` starts, as it should stand in the file.
         known_classes: Classes of the model; those without pictures get a row that says so. By default those in `top`.
-        num_trained_on: How many of the pictures the model was trained on; they flatter the figures.
         num_replicates: Bootstrap replicates.
         seed: Of the bootstrap.
 
@@ -166,7 +167,7 @@ def evaluate_predictions(
         images_dir=images_dir,
         num_images=len(table),
         num_errors=int((table["status"] == "error").sum()),
-        num_trained_on=num_trained_on,
+        num_trained_on=_count_trained_on(table),
         num_groups=len(set(groups)),
         accuracy=_figure(intervals.accuracy),
         macro_recall=_figure(intervals.macro_recall),
@@ -251,6 +252,13 @@ def answer_at_level(answer: str, level: LevelName, taxonomy: Taxonomy) -> str:
 
 def _answers(table: pl.DataFrame) -> list[str]:
     return [NO_ANSWER if status == "error" else label for status, label in table.select("status", "label").iter_rows()]
+
+
+def _count_trained_on(table: pl.DataFrame) -> int:
+    """Pictures whose embedding is that of a training picture: the model knows them by heart."""
+    if "novelty" not in table.columns:
+        return 0
+    return int((table["novelty"] < SAME_PICTURE_NOVELTY).sum())
 
 
 def _class_answers(table: pl.DataFrame, taxonomy: Taxonomy) -> set[str]:

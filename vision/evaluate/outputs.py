@@ -26,7 +26,6 @@ def write_evaluation(
     title: str,
     images_dir: Path | None,
     known_classes: tuple[str, ...] = (),
-    num_trained_on: int = 0,
     seed: int = 0,
 ) -> Evaluation:
     """Write `evaluation.json`, `confusion*.csv|png|svg` and `report/index.html` into a folder.
@@ -38,7 +37,6 @@ def write_evaluation(
         title: Name of what was evaluated.
         images_dir: Where `file_name` starts; None if the pictures are not at hand.
         known_classes: Classes of the model.
-        num_trained_on: How many of the pictures the model was trained on.
         seed: Of the bootstrap.
     """
     relative = "" if images_dir is None else os.path.relpath(images_dir, folder)
@@ -48,7 +46,6 @@ def write_evaluation(
         title=title,
         images_dir=relative,
         known_classes=known_classes,
-        num_trained_on=num_trained_on,
         seed=seed,
     )
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")

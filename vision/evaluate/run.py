@@ -57,7 +57,6 @@ def evaluate_bundle(
     path = folder / PREDICTIONS_FILE
     save_predictions(predictions(), path, extra_columns=truth_columns(rows))
     table = load_predictions(path)
-    trained_on = set(bundle.reference.sha256)
     which = f"split {split}" if split else "all pictures"
     return write_evaluation(
         table,
@@ -66,7 +65,6 @@ def evaluate_bundle(
         title=f"{bundle.info.name} on {which} of {manifest.path.parent.resolve().name}",
         images_dir=manifest.folder,
         known_classes=bundle.info.classes,
-        num_trained_on=sum(digest in trained_on for digest in table["sha256"]),
     )
 
 
