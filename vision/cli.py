@@ -363,7 +363,7 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
         from vision.train.run import open_run_folder, plan_run, train_run
         from vision.train.training_set import prepare_run
 
-        prepared = prepare_run(config)
+        prepared = prepare_run(config, decode=dry_run)
         cache_folder = cache or default_cache_folder()
         plan = plan_run(prepared, cache_folder)
     for warning in prepared.warnings:

@@ -125,6 +125,21 @@ def test_a_file_whose_licence_nobody_states_is_refused(tmp_path: Path) -> None:
         load_backbones(BackboneSettings(name=("resnet18",), weights=str(tmp_path / "own.pth")))
 
 
+def test_weights_from_a_hub_are_loaded_with_their_source_and_licence(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = timm.create_model("resnet18.a1_in1k")  # random weights stand in for those of the hub
+    asked = []
+
+    def from_hub(model_id: str, *_: object, **__: object) -> dict[str, torch.Tensor]:
+        asked.append(model_id)
+        return dict(stored.state_dict())
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", from_hub)
+    loaded = load_backbones(BackboneSettings(name=("resnet18.a1_in1k",), weights="hub"))["resnet18.a1_in1k"]
+    assert asked == ["timm/resnet18.a1_in1k"]
+    np.testing.assert_array_equal(loaded.model.conv1.weight, stored.conv1.weight.detach())
+    assert (loaded.weights.source, loaded.weights.licence) == ("timm/resnet18.a1_in1k", "apache-2.0")
+
+
 def test_weights_from_a_hub_that_cannot_be_reached_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(name: str, pretrained: bool = False) -> torch.nn.Module:
         raise OSError("no route to host")

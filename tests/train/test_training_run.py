@@ -15,7 +15,7 @@ import torch
 
 from vision.config import BackboneSettings, Config, load_config
 from vision.data.preprocessing import Preprocessing
-from vision.errors import BundleError, OutputError
+from vision.errors import BundleError, ManifestError, OutputError
 from vision.predictions import load_predictions
 from vision.train.backbones import load_backbones
 from vision.train.export import OUTPUT_NAMES, ProbedNetwork, check_export, export_onnx
@@ -155,6 +155,25 @@ def test_a_run_is_resumed_with_its_own_configuration_only(small_config: Config, 
     open_run_folder(tmp_path, small_config, resume=True, overwrite=False)
     with pytest.raises(OutputError, match=r"config\.yaml: differs from the configuration given"):
         open_run_folder(tmp_path, small_config.model_copy(update={"seed": 9}), resume=True, overwrite=False)
+
+
+def test_a_picture_that_changed_since_its_digest_was_noted_is_not_trained_on(
+    small_config: Config, tmp_path: Path
+) -> None:
+    shutil.copytree(small_config.data.manifest.parent, tmp_path / "data")
+    data = small_config.data.model_copy(update={"manifest": tmp_path / "data" / "manifest.csv"})
+    shutil.copy(tmp_path / "data" / "images" / "shilka-00.jpg", tmp_path / "data" / "images" / "tor-m1-03.jpg")
+    with pytest.raises(ManifestError, match=r"manifest\.csv:5: sha256 '.*': the file's digest is"):
+        prepare_run(small_config.model_copy(update={"data": data}))
+
+
+def test_a_dry_run_finds_broken_pictures_and_names_them_all(small_config: Config, tmp_path: Path) -> None:
+    shutil.copytree(small_config.data.manifest.parent, tmp_path / "data")
+    data = small_config.data.model_copy(update={"manifest": tmp_path / "data" / "manifest.csv"})
+    for name in ("tor-m1-03.jpg", "buk-m1-01.jpg"):
+        (tmp_path / "data" / "images" / name).write_text("broken")
+    with pytest.raises(ManifestError, match=r"(?s)manifest\.csv:5: .*tor-m1-03.*manifest\.csv:45: .*buk-m1-01"):
+        prepare_run(small_config.model_copy(update={"data": data}), decode=True)
 
 
 def test_preprocessing_of_the_bundle_is_that_of_the_chosen_features(small_run: TrainingResult) -> None:

@@ -31,8 +31,8 @@ class FileFacts:
 
     Attributes:
         sha256: Digest of the file, empty if it cannot be read.
-        width: px, upright; 0 if it is no picture.
-        height: px, upright; 0 if it is no picture.
+        width: px, upright; 0 if it is no picture, or was not decoded.
+        height: px, upright; 0 if it is no picture, or was not decoded.
         fault: Why it is no usable picture; empty if it is one.
     """
 
@@ -90,14 +90,22 @@ def check_table(manifest: Manifest, taxonomy: Taxonomy, policy: LicencePolicy, *
     return [problem for problem in problems if problem.is_warning]
 
 
-def read_file_facts(manifest: Manifest, *, on_progress: Callable[[], None] = lambda: None) -> list[FileFacts]:
-    """Facts about every row's file, in row order."""
+def read_file_facts(
+    manifest: Manifest, *, decode: bool = True, on_progress: Callable[[], None] = lambda: None
+) -> list[FileFacts]:
+    """Facts about every row's file, in row order.
+
+    Args:
+        manifest: The rows.
+        decode: Decode every picture, which finds broken ones; else only its digest is read.
+        on_progress: Called after each file.
+    """
     paths = (manifest.image_path(name) if name else None for name in manifest.file_names)
     folder = manifest.folder.resolve()
     facts = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in _batches(paths, 256):
-            for fact in pool.map(lambda path: _file_facts(path, folder), batch):
+            for fact in pool.map(lambda path: _file_facts(path, folder, decode), batch):
                 facts.append(fact)
                 on_progress()
     return facts
@@ -117,10 +125,10 @@ def find_file_problems(manifest: Manifest, facts: Sequence[FileFacts]) -> list[P
             )
             problems.append(Problem(place, "sha256", known["sha256"], message, "other digest"))
         for column in ("width", "height"):
-            if known[column] is not None and known[column] != getattr(fact, column):
+            if known[column] is not None and getattr(fact, column) not in (0, known[column]):
                 message = f"the upright picture has {getattr(fact, column)} px"
                 problems.append(Problem(place, column, str(known[column]), message, "other size"))
-        if known["box"]:
+        if known["box"] and fact.width:
             problems.extend(_boxes_outside(place, known["box"], fact))
     return problems + _repeated_pictures(manifest, facts)
 
@@ -344,19 +352,19 @@ def _repeated_pictures(manifest: Manifest, facts: Sequence[FileFacts]) -> list[P
     return problems
 
 
-def _file_facts(path: Path | None, folder: Path) -> FileFacts:
+def _file_facts(path: Path | None, folder: Path, decode: bool) -> FileFacts:
     if path is None:
         return FileFacts("", 0, 0, "is empty; every row needs one")
     try:
         if not path.resolve().is_relative_to(folder):
             return FileFacts("", 0, 0, "leads outside the manifest's folder; copy the file beneath it")
-        image = decode_image(path)
-        return FileFacts(sha256_of_file(path), image.width, image.height, "")
+        width, height = decode_image(path).size if decode else (0, 0)
+        return FileFacts(sha256_of_file(path), width, height, "")
     except ImageError as error:
         return FileFacts("", 0, 0, str(error).removeprefix(f"{path}: "))
     # RuntimeError: a loop of symbolic links, in Python 3.11 and 3.12. ValueError: a NUL in the name.
     except (OSError, RuntimeError, ValueError) as error:
-        return FileFacts("", 0, 0, f"cannot be read ({error})")
+        return FileFacts("", 0, 0, f"cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _batches(items: Iterator[Path | None], size: int) -> Iterator[list[Path | None]]:

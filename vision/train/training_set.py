@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vision.config import Config
-from vision.data.check import check_table, read_file_facts, with_file_facts
+from vision.data.check import check_table, find_file_problems, read_file_facts, with_file_facts
 from vision.data.manifest import Manifest, load_manifest, parse_box
 from vision.errors import ManifestError
 from vision.taxonomy import Taxonomy, load_taxonomy
@@ -61,8 +61,13 @@ class PreparedRun:
     warnings: list[str]
 
 
-def prepare_run(config: Config, *, on_progress: Callable[[], None] = lambda: None) -> PreparedRun:
-    """Check the data that a configuration names and read the pictures' digests.
+def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[], None] = lambda: None) -> PreparedRun:
+    """Check the data that a configuration names, and that every file is the one that its digest says.
+
+    Args:
+        config: The configuration.
+        decode: Decode every picture too, as a dry run does; training finds broken ones when it comes to them.
+        on_progress: Called after each file.
 
     Raises:
         ManifestError: The manifest or pictures in it are at fault; names them all.
@@ -72,7 +77,11 @@ def prepare_run(config: Config, *, on_progress: Callable[[], None] = lambda: Non
     manifest = load_manifest(config.data.manifest)
     problems = check_table(manifest, taxonomy, config.data.licence_policy, min_images=config.data.min_images_per_class)
     warnings = [str(problem) for problem in problems]
-    manifest = _with_digests(manifest, on_progress)
+    facts = read_file_facts(manifest, decode=decode, on_progress=on_progress)
+    faults = [problem for problem in find_file_problems(manifest, facts) if not problem.is_warning]
+    if faults:
+        raise ManifestError("\n".join(map(str, faults)))
+    manifest = with_file_facts(manifest, facts)
     is_training = pl.col("split").is_null() | (pl.col("split") == "train")
     training_rows = manifest.table.filter(is_training)
     classes = taxonomy.in_order(training_rows["label"].to_list())
@@ -87,17 +96,6 @@ def prepare_run(config: Config, *, on_progress: Callable[[], None] = lambda: Non
     ]
     calibration = _training_set(manifest, calibration_rows, classes)
     return PreparedRun(config, taxonomy, manifest, classes, training, calibration, warnings)
-
-
-def _with_digests(manifest: Manifest, on_progress: Callable[[], None]) -> Manifest:
-    """The manifest with digests where they are missing; reads pictures only then."""
-    if manifest.table["sha256"].null_count() == 0:
-        return manifest
-    facts = read_file_facts(manifest, on_progress=on_progress)
-    faults = [f"{manifest.place(row)}: {fact.fault}" for row, fact in enumerate(facts) if fact.fault]
-    if faults:
-        raise ManifestError("\n".join(faults))
-    return with_file_facts(manifest, facts)
 
 
 def _training_set(manifest: Manifest, rows: pl.DataFrame, classes: tuple[str, ...]) -> TrainingSet:
