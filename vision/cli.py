@@ -269,7 +269,7 @@ def report(
     """
     from vision.data.manifest import load_manifest
     from vision.evaluate.evaluation import with_truth
-    from vision.evaluate.outputs import REPORT_PAGE, recorded_images_dir, write_evaluation
+    from vision.evaluate.outputs import REPORT_PAGE, recorded_evaluation, recorded_images_dir, write_evaluation
     from vision.predictions import load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
@@ -280,11 +280,13 @@ def report(
         table = with_truth(table, manifest)
         images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
     folder = out or predictions.parent
+    earlier = recorded_evaluation(predictions.parent)
+    name = earlier.title if earlier is not None else printable_name(predictions.resolve().parent.name)
     evaluation = write_evaluation(
         table,
         load_taxonomy(taxonomy_path),
         folder,
-        title=title or printable_name(predictions.resolve().parent.name),
+        title=title or name,
         images_dir=images_dir,
     )
     _print_evaluation(evaluation, folder / REPORT_PAGE)

@@ -60,11 +60,18 @@ def write_evaluation(
     return evaluation
 
 
-def recorded_images_dir(folder: Path) -> Path | None:
-    """Where the pictures of an earlier evaluation in this folder lie, if it says so and they are still there."""
+def recorded_evaluation(folder: Path) -> Evaluation | None:
+    """The evaluation that a folder holds already, if there is one that can be read."""
     try:
-        recorded = Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes()).images_dir
+        return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    images_dir = folder / recorded
-    return images_dir if recorded and images_dir.is_dir() else None
+
+
+def recorded_images_dir(folder: Path) -> Path | None:
+    """Where the pictures of the evaluation in this folder lie, if it says so and they are still there."""
+    evaluation = recorded_evaluation(folder)
+    if evaluation is None or not evaluation.images_dir:
+        return None
+    images_dir = folder / evaluation.images_dir
+    return images_dir if images_dir.is_dir() else None
