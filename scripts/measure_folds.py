@@ -37,7 +37,9 @@ def main() -> None:
     prepared = prepare_run(config)
     plan = plan_run(prepared, default_cache_folder())
     cache = FeatureCache(default_cache_folder() / "features", plan.backbones)
-    baseline = FeatureRecipe(config.backbone.name[0], 224, "final", "avg", False, config.features.fit)
+    baseline = FeatureRecipe(
+        config.backbone.name[0], 224, "final", "avg", False, config.features.fit, config.data.box_margin
+    )
     images = prepared.training.images
     features = cache.features(images, [*plan.recipes, baseline], batch_size=config.train.batch_size)
     candidates = {recipe: features[recipe] for recipe in plan.recipes}

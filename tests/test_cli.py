@@ -226,6 +226,17 @@ def test_a_dry_run_tells_the_plan_and_trains_nothing(demo_run: Path, tmp_path: P
         ),
         (["taxonomy", "tor-m"], r"class 'tor-m' is not in the taxonomy, did you mean 'tor-m[12]'\?"),
         (["data", "check", "{data}"], r"data: a manifest ends in|data: a folder"),
+        (["train", "{config}", "--set", "train.folds=x"], r"--set train\.folds=x: train\.folds: .*not 'x'"),
+        (["train", "{config}", "--set", "name=.."], r"name: must be letters, digits, .* not '\.\.'"),
+        (["train", "{config}", "--set", "features.input_px=1"], r"input_px.*greater than or equal to 32, not 1"),
+        (["train", "{config}", "--set", "seed=true"], r"--set seed=true: seed: .* not True"),
+        (["train", "{config}", "--resume", "--overwrite"], r"--resume goes on .* --overwrite removes it; give one"),
+        (["train", "{config}", "--runs", "{manifest}"], r"manifest\.csv/demo: cannot be used for a run|manifest\.csv"),
+        (["classify", "-m", "{bundle}", "x.jpg", "no*such.jpg"], r"no\*such\.jpg: the pattern matches no file"),
+        (
+            ["evaluate", "-m", "{bundle}", "--manifest", "{manifest}", "-o", "{config}"],
+            r"demo\.yaml: a file, not a folder",
+        ),
         (["frobnicate"], r"No such command 'frobnicate'"),
     ],
 )
@@ -244,6 +255,69 @@ def test_a_mistake_is_answered_with_place_value_and_remedy(
     assert re.search(message, told), told
     assert done.returncode in (2, 3)
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_path_among_right_ones_is_told_before_anything_is_written(demo_run: Path) -> None:
+    picture = demo_run / "data" / "images" / "buk-m1-12.jpg"
+    done = run_vision("classify", "-m", demo_run / "run" / "bundle", "-f", "json", picture, "no*.png")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("tor-m1-01.jpg,tor-m1", "tor-m1-01.jpg,", r"manifest\.csv:3: label: is empty"),
+        (
+            "images/tor-m1-01.jpg",
+            "../../tor-m1-01.jpg",
+            r"manifest\.csv:3: file_name '.*': leaves the manifest's folder",
+        ),
+        ("title,author", "model,author", r"manifest\.csv:1: model: has the name of a column of predictions"),
+        ("title,author", "box,author", r"manifest\.csv:2: box 'Drawing tor-m1 0': not 'x y width height'"),
+    ],
+)
+def test_a_manifest_that_cannot_be_judged_by_is_refused(
+    demo_run: Path, tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+    text = (data / "manifest.csv").read_text()
+    assert before in text
+    (data / "manifest.csv").write_text(text.replace(before, after, 1))
+    out = tmp_path / "e"
+    done = run_vision("evaluate", "-m", demo_run / "run" / "bundle", "--manifest", data / "manifest.csv", "-o", out)
+    assert done.returncode == 3
+    assert re.search(message, done.stderr), done.stderr
+    assert not out.exists()
+
+
+def test_predictions_that_were_edited_are_told_by_row_and_value(demo_run: Path, tmp_path: Path) -> None:
+    row = {"file_name": "a.jpg", "status": "fine", "label": "shilka", "probability": 1.0, "top": []}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
+    done = run_vision("report", tmp_path / "p.jsonl")
+    assert "row 1: status 'fine': it is 'ok' or 'error'" in done.stderr
+
+
+def test_a_taxonomy_of_ones_own_serves_training_evaluation_and_report(demo_run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+    classes = {"tor-m1": "cat", "osa-akm": "dog", "shilka": "cow", "buk-m1": "pig"}
+    text = (data / "manifest.csv").read_text()
+    for ours, theirs in classes.items():
+        text = text.replace(f".jpg,{ours},", f".jpg,{theirs},")
+    (data / "manifest.csv").write_text(text)
+    tree = {"version": 1, "roles": [{"id": "animal", "name": "Animal"}]}
+    families = [{"id": "mammal", "role": "animal", "name": "Mammal"}]
+    listed = [{"id": name, "family": "mammal", "names": [name.title()]} for name in classes.values()]
+    (data / "tree.yaml").write_text(json.dumps({**tree, "families": families, "classes": listed}))
+    settings = ["taxonomy=tree.yaml", "backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64"]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    done = run_vision("train", data / "demo.yaml", *overrides, "--runs", tmp_path, "--cache", tmp_path / "c")
+    assert done.returncode == 0, done.stderr
+    bundle, out = tmp_path / "demo" / "bundle", tmp_path / "e"
+    done = run_vision("evaluate", "-m", bundle, "--manifest", data / "manifest.csv", "--split", "test", "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert run_vision("report", out / "predictions.parquet").returncode == 0
+    again = run_vision("train", tmp_path / "demo" / "config.yaml", "--dry-run", "--runs", tmp_path / "other")
+    assert again.returncode == 0, again.stderr
 
 
 def test_doctor_tells_versions_and_whether_a_bundle_loads(demo_run: Path) -> None:

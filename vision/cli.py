@@ -93,7 +93,7 @@ def _run(arguments: list[str]) -> NoReturn:
 
 def _fail(error: VisionError) -> NoReturn:
     lines = str(error).splitlines()
-    shown = lines[:50]
+    shown = lines[:200]
     for line in shown:
         _say(f"error: {line}")
     if len(lines) > len(shown):
@@ -121,7 +121,9 @@ def _options(
     pass
 
 
-ConfigArgument = Annotated[Path, typer.Argument(help="A run's configuration, such as configs/photos.yaml.")]
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A run's configuration, such as configs/photos.yaml.")
+]
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="A bundle: the folder that training wrote.")]
 TaxonomyOption = Annotated[
     Path | None, typer.Option("--taxonomy", help="A taxonomy of your own instead of the one that comes along.")
@@ -250,7 +252,9 @@ def evaluate(
 
 @app.command()
 def report(
-    predictions: Annotated[Path, typer.Argument(help="A file that `vision evaluate` or `vision classify -o` wrote.")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="A file that `vision evaluate` or `vision classify -o` wrote.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the files go. Default: the folder of the predictions.")
     ] = None,
@@ -267,27 +271,40 @@ def report(
 
     Example: vision report runs/photos/out_of_fold/predictions.parquet
     """
+    from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
     from vision.evaluate.evaluation import with_truth
-    from vision.evaluate.outputs import REPORT_PAGE, recorded_evaluation, recorded_images_dir, write_evaluation
+    from vision.evaluate.outputs import (
+        REPORT_PAGE,
+        recorded_evaluation,
+        recorded_images_dir,
+        recorded_taxonomy,
+        write_evaluation,
+    )
     from vision.predictions import load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
     table = load_predictions(predictions)
-    images_dir = images or recorded_images_dir(predictions.parent)
+    beside = predictions.parent
+    judged_by = (recorded_taxonomy(beside) if taxonomy_path is None else None) or load_taxonomy(taxonomy_path)
+    images_dir = images or recorded_images_dir(beside)
     if manifest_path is not None:
         manifest = load_manifest(manifest_path)
+        check_labelled_table(manifest, judged_by)
         table = with_truth(table, manifest)
         images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
-    folder = out or predictions.parent
-    earlier = recorded_evaluation(predictions.parent)
-    name = earlier.title if earlier is not None else printable_name(predictions.resolve().parent.name)
+    earlier = recorded_evaluation(beside)
+    folder = out or beside
+    if out is None and earlier is not None and earlier.num_images != len(table):
+        raise OutputError(f"{beside}: holds an evaluation of other predictions; choose another folder with --out")
     evaluation = write_evaluation(
         table,
-        load_taxonomy(taxonomy_path),
+        judged_by,
         folder,
-        title=title or name,
+        title=title or (earlier.title if earlier is not None else printable_name(beside.resolve().name)),
         images_dir=images_dir,
+        known_classes=tuple(c.class_id for c in earlier.classes) if earlier is not None else (),
+        seed=earlier.seed if earlier is not None else 0,
     )
     _print_evaluation(evaluation, folder / REPORT_PAGE)
 
@@ -327,7 +344,9 @@ def data_attribution(
 
 @app.command()
 def taxonomy(
-    class_id: Annotated[str | None, typer.Argument(help="Show this class with its cues and look-alikes.")] = None,
+    class_id: Annotated[
+        str | None, typer.Argument(metavar="CLASS", help="Show this class with its cues and look-alikes.")
+    ] = None,
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
     """Show the tree of roles, families and classes, or one class with its cues and look-alikes."""
@@ -359,10 +378,12 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
     _need_training_extra()
     from vision.console import describe_plan
     from vision.data.manifest import load_manifest
+    from vision.train.run_folder import check_run_folder, open_run_folder
 
+    check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
     with _spinner("loading torch, checking the data"):
         from vision.train.features import default_cache_folder
-        from vision.train.run import open_run_folder, plan_run, train_run
+        from vision.train.run import plan_run, train_run
         from vision.train.training_set import prepare_run
 
         prepared = prepare_run(config, decode=dry_run)
@@ -406,13 +427,11 @@ def _evaluate_bundle(
     bundle: Bundle, manifest: Manifest, split: str | None, out: Path, taxonomy_path: Path | None
 ) -> None:
     from vision.evaluate.outputs import REPORT_PAGE
-    from vision.evaluate.run import evaluate_bundle, rows_of_split
-    from vision.taxonomy import load_taxonomy
+    from vision.evaluate.run import evaluate_bundle, rows_of_split, taxonomy_for
 
+    judged_by = taxonomy_for(bundle, taxonomy_path)
     with _progress("classifying", len(rows_of_split(manifest, split))) as advance:
-        evaluation = evaluate_bundle(
-            bundle, manifest, load_taxonomy(taxonomy_path), out, split=split, on_progress=advance
-        )
+        evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, on_progress=advance)
     _print_evaluation(evaluation, out / REPORT_PAGE)
     if evaluation.num_errors:
         raise typer.Exit(EXIT_SOME_IMAGES_FAILED)
@@ -429,9 +448,10 @@ def _classify(
 ) -> None:
     from vision.bundle import load_bundle
     from vision.classify.engine import Engine
-    from vision.classify.inputs import expand_inputs
+    from vision.classify.inputs import check_inputs, expand_inputs
 
     output_format = output_format or _default_format(output)
+    check_inputs(paths, recursive=recursive)
     bundle = load_bundle(model)
     engine = Engine(bundle, top_k=top_k)
     pictures = ((str(path), path, None) for path in expand_inputs(paths, recursive=recursive, stdin=sys.stdin.buffer))

@@ -5,12 +5,14 @@ Settings are frozen; an unknown key is refused with the nearest known one. Paths
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt, field_validator
 
 from vision.data.licences import LicencePolicy
 from vision.errors import ConfigError
@@ -19,6 +21,7 @@ from vision.settings_file import YAML_FAULTS, SettingsFile, parse_settings
 Layer = Literal["stage", "two_stages", "final"]
 Pooling = Literal["avg", "gem", "max"]
 Fit = Literal["squash", "pad", "crop"]
+InputSide = Annotated[int, Strict(), Field(ge=32, le=4096)]
 Strength = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -38,7 +41,7 @@ class DataSettings(_Settings):
     """The data set."""
     licence_policy: LicencePolicy = LicencePolicy.OPEN
     """`open`, or `any` for private measurements; `any` marks the bundle as not to be passed on."""
-    min_images_per_class: PositiveInt = 5
+    min_images_per_class: StrictInt = Field(default=5, ge=1)
     """Fewer pictures of a class to train on are an error."""
     box_margin: float = Field(default=0.1, ge=0, le=2)
     """Pictures with a `box` are cropped to it, widened by this share of its size on each side."""
@@ -63,7 +66,7 @@ class BackboneSettings(_Settings):
 class FeatureSettings(_Settings):
     """How a picture becomes a vector. Lists are candidates: cross-validation on training pictures picks one."""
 
-    input_px: tuple[PositiveInt, ...] = Field(default=(300,), min_length=1)
+    input_px: tuple[InputSide, ...] = Field(default=(300,), min_length=1)
     """Side of the square that the network sees."""
     layers: tuple[Layer, ...] = Field(default=("stage",), min_length=1)
     """`final`: the map that ImageNet's classifier saw. `stage`: the last stage before it, less bound to ImageNet.
@@ -85,11 +88,11 @@ class TrainSettings(_Settings):
     """`probe`: frozen features and multinomial logistic regression."""
     strengths: tuple[Strength, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
     """Candidates for C, the inverse of the L2 penalty on standardised features of unit mean square norm."""
-    inner_folds: int = Field(default=4, ge=2)
+    inner_folds: StrictInt = Field(default=4, ge=2)
     """Folds, by group, of the cross-validation that picks features and strength."""
-    folds: int = Field(default=0, ge=0)
+    folds: StrictInt = Field(default=0, ge=0)
     """5: also out-of-fold predictions of every training picture, the honest figure for small sets. 0: none."""
-    batch_size: PositiveInt = 16
+    batch_size: StrictInt = Field(default=16, ge=1)
     """Pictures that go through the network at once."""
 
     _one_is_a_list = field_validator("strengths", mode="before")(_as_list)
@@ -105,9 +108,9 @@ class TrainSettings(_Settings):
 class Config(_Settings):
     """One run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str
     """Name of the run; its results go to `runs/<name>`."""
-    seed: int = Field(default=0, ge=0)
+    seed: StrictInt = Field(default=0, ge=0, le=2**32 - 1)
     """Decides the folds; the same seed gives the same bundle."""
     taxonomy: Path | None = None
     """A taxonomy of one's own; by default the one that comes with the package."""
@@ -115,6 +118,13 @@ class Config(_Settings):
     backbone: BackboneSettings = BackboneSettings()
     features: FeatureSettings = FeatureSettings()
     train: TrainSettings = TrainSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError("must be letters, digits, '.', '_' and '-', and begin with a letter or digit")
+        return value
 
     def as_yaml(self) -> str:
         """The resolved settings, every default written out."""
@@ -160,11 +170,13 @@ def _apply_override(settings: SettingsFile, override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override}: '{part}' has a value of its own and no keys beneath it")
     node[parts[-1]] = value
+    settings.overridden[tuple(parts)] = f"--set {override}"
 
 
 def _beside(config_path: Path, path: Path) -> Path:
     """`path`, taken relative to the folder of the configuration file."""
-    return Path(path) if path.is_absolute() else config_path.parent / path
+    # Absolute, so that the resolved configuration in a run's folder means the same pictures.
+    return Path(os.path.abspath(config_path.parent / path))  # noqa: PTH100, `resolve` would follow links
 
 
 def _with_weights_beside(config_path: Path, backbone: BackboneSettings) -> BackboneSettings:

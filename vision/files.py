@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vision.errors import OutputError
+
+_DISK_IS_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextmanager
@@ -25,7 +28,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _DISK_IS_FULL:
+                raise OutputError(f"{path}: cannot be written whole ({error.strerror}); make room") from error
+            raise
         with _told_as_output_error(path):
             temporary.replace(path)
     finally:

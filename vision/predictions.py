@@ -146,16 +146,45 @@ def load_predictions(path: Path) -> pl.DataFrame:
         raise PredictionsError(f"{path}: no such file; `vision classify -o` and `vision evaluate` write one")
     try:
         table = readers[path.suffix](path)
+        kinds = {name: kind for name, kind in _schema().items() if name in table.columns}
+        if "true_label" in table.columns:
+            kinds["true_label"] = pl.String
+        table = table.with_columns(pl.col(name).cast(kind) for name, kind in kinds.items())
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, AttributeError) as error:
         raise PredictionsError(f"{path}: cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})") from error
     missing = [name for name in ("file_name", "status", "label", "probability", "top") if name not in table.columns]
     if missing:
         raise PredictionsError(f"{path}: lacks the columns {', '.join(missing)}; is it a file of predictions?")
+    _check_values(path, table)
     # Files of other tools may lack the rest; a row without a level answers a class, unless it says unknown.
     is_error, is_unknown = pl.col("status") != "ok", pl.col("label") == "unknown"
     level = pl.when(is_error).then(pl.lit("")).when(is_unknown).then(pl.lit("unknown")).otherwise(pl.lit("class"))
     defaults = {"sha256": pl.lit(""), "level": level}
     return table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
+
+
+def _check_values(path: Path, table: pl.DataFrame) -> None:
+    """Refuse rows that no classifier writes, such as an answer without a label.
+
+    Raises:
+        PredictionsError: Names the first such row, its value and what may stand there.
+    """
+    import polars as pl
+
+    status, label = pl.col("status"), pl.col("label")
+    rules = [
+        (pl.col("file_name").is_null(), "file_name", "every row names its picture"),
+        (status.is_null() | ~status.is_in(["ok", "error"]), "status", "it is 'ok' or 'error'"),
+        ((status == "ok") & (label.is_null() | (label == "")), "label", "a row with status 'ok' has an answer"),
+    ]
+    if "level" in table.columns:
+        known = pl.col("level").is_in(["class", "family", "role", "unknown"])
+        rules.append(((status == "ok") & ~known.fill_null(False), "level", "it is class, family, role or unknown"))
+    for is_wrong, column, rule in rules:
+        wrong = table.with_row_index("row_index").filter(is_wrong)
+        if len(wrong):
+            row, value = wrong.select("row_index", column).row(0)
+            raise PredictionsError(f"{path}: row {row + 1}: {column} '{value}': {rule}; was the file edited?")
 
 
 def _read_json_lines(path: Path) -> pl.DataFrame:

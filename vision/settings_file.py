@@ -29,12 +29,14 @@ class SettingsFile:
         path: The file.
         content: Plain dicts, lists, texts and numbers.
         lines: Line number, counted from 1, of every location in `content`.
+        overridden: Locations whose value does not come from the file, and where it comes from.
     """
 
     def __init__(self, path: Path, error_type: type[VisionError]) -> None:
         self.path = path
         self.error_type = error_type
         self.lines: dict[Location, int] = {}
+        self.overridden: dict[Location, str] = {}
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
@@ -53,8 +55,10 @@ class SettingsFile:
             raise error_type(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
 
     def place(self, location: Location) -> str:
-        """`file:line` of the innermost known part of `location`."""
+        """`file:line` of the innermost known part of `location`, or what it was overridden with."""
         for length in range(len(location), -1, -1):
+            if location[:length] in self.overridden:
+                return self.overridden[location[:length]]
             if location[:length] in self.lines:
                 return f"{self.path}:{self.lines[location[:length]]}"
         return str(self.path)

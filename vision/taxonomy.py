@@ -139,7 +139,8 @@ class Taxonomy(_Part):
             return self._classes_by_id[class_id]
         except KeyError:
             hint = nearest_name_hint(class_id, self._classes_by_id)
-            raise TaxonomyError(f"class '{class_id}' is not in the taxonomy{hint}") from None
+            remedy = hint or "; a taxonomy of your own is given with --taxonomy"
+            raise TaxonomyError(f"class '{class_id}' is not in the taxonomy{remedy}") from None
 
     def family_id(self, class_id: str) -> str:
         """Family of a class."""

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vision.data.check import (
     FileFacts,
-    check_licences,
+    check_labelled_table,
     check_table,
     find_file_problems,
     find_manifest_problems,
@@ -232,21 +232,22 @@ def test_check_table_returns_warnings_when_nothing_worse_is_wrong(tmp_path: Path
     assert [problem.kind for problem in warnings] == ["overlapping classes"]
 
 
-def test_check_licences_raises_with_every_refused_row_and_nothing_else(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, row("a.png", licence="MIT", label="zebra"), row("b.png", licence="CC-BY-ND-4.0"))
-    with pytest.raises(LicenceError) as caught:
-        check_licences(manifest, LicencePolicy.OPEN)
-    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
-        "licence 'MIT'",
-        "licence 'CC-BY-ND-4.0'",
-    ]
+def test_a_manifest_to_judge_by_need_not_have_licences_or_many_pictures(tmp_path: Path) -> None:
+    check_labelled_table(manifest_of(tmp_path, row("a.png", licence="CC-BY-NC-4.0")), TAXONOMY)
 
 
-def test_check_licences_passes_open_licences(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, row("a.png"))
-    check_licences(manifest, LicencePolicy.OPEN)
-    with pytest.raises(LicenceError):
-        check_licences(manifest_of(tmp_path, row("a.png", licence="MIT")), LicencePolicy.OPEN)
+def test_a_manifest_to_judge_by_is_refused_with_all_its_faults(tmp_path: Path) -> None:
+    rows = [row("../a.png"), row("b.png", label="zebra"), row("c.png", box="1 2 3"), row("d.png", split="tset")]
+    with pytest.raises(ManifestError) as caught:
+        check_labelled_table(manifest_of(tmp_path, *rows), TAXONOMY)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_novel_class_that_is_also_trained_on_is_a_problem(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, row("a.png", split="train"), row("b.png", split="novel"))
+    problems = find_manifest_problems(manifest, TAXONOMY, LicencePolicy.OPEN, min_images=1)
+    assert [problem.kind for problem in problems] == ["novel class in training"]
+    assert problems[0].place.endswith(":3")
 
 
 def test_facts_are_digest_and_upright_size_in_row_order(tmp_path: Path) -> None:

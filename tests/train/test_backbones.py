@@ -141,7 +141,7 @@ def test_weights_from_a_hub_are_loaded_with_their_source_and_licence(monkeypatch
 
 
 def test_weights_from_a_hub_that_cannot_be_reached_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(name: str, pretrained: bool = False) -> torch.nn.Module:
+    def unreachable(*_: object, **__: object) -> torch.nn.Module:
         raise OSError("no route to host")
 
     monkeypatch.setattr("vision.train.backbones.timm.create_model", unreachable)

@@ -16,7 +16,7 @@ from vision.train import features as features_module
 from vision.train.backbones import Backbone, load_backbones
 from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, pooled, vectors_of
 
-RECIPE = FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad")
+RECIPE = FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad", 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def test_an_interrupted_run_computes_only_what_is_missing(
 @pytest.mark.parametrize(
     "other",
     [
-        FeatureRecipe("resnet10t", 96, "stage", "avg", False, "pad"),
-        FeatureRecipe("resnet10t", 64, "stage", "gem", False, "pad"),
-        FeatureRecipe("resnet10t", 64, "two_stages", "avg", False, "pad"),
-        FeatureRecipe("resnet10t", 64, "stage", "avg", True, "pad"),
-        FeatureRecipe("resnet10t", 64, "stage", "avg", False, "squash"),
+        FeatureRecipe("resnet10t", 96, "stage", "avg", False, "pad", 0.1),
+        FeatureRecipe("resnet10t", 64, "stage", "gem", False, "pad", 0.1),
+        FeatureRecipe("resnet10t", 64, "two_stages", "avg", False, "pad", 0.1),
+        FeatureRecipe("resnet10t", 64, "stage", "avg", True, "pad", 0.1),
+        FeatureRecipe("resnet10t", 64, "stage", "avg", False, "squash", 0.1),
     ],
 )
 def test_another_recipe_finds_nothing_in_the_cache_and_gives_other_vectors(
@@ -86,6 +86,26 @@ def test_a_box_is_cropped_and_cached_apart(
     assert not np.allclose(whole, part)
 
 
+def test_margins_of_boxes_are_told_apart(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage]
+) -> None:
+    boxed = TrainingImage(images[0].path, images[0].sha256, box=(15, 15, 10, 10))
+    recipes = [FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad", margin) for margin in (0.0, 1.0)]
+    found = FeatureCache(tmp_path / "cache", backbones).features([boxed], recipes, batch_size=2)
+    assert not np.allclose(found[recipes[0]], found[recipes[1]])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY and nothing more"])
+def test_a_damaged_file_of_the_cache_is_computed_anew(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage], content: bytes
+) -> None:
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    first = cache.features(images, [RECIPE], batch_size=2)[RECIPE]
+    next((tmp_path / "cache").rglob("*.npy")).write_bytes(content)
+    assert cache.num_missing(images, [RECIPE]) == 1
+    np.testing.assert_allclose(cache.features(images, [RECIPE], batch_size=2)[RECIPE], first, rtol=1e-4)
+
+
 def test_all_broken_pictures_are_named_at_once(
     tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage]
 ) -> None:
@@ -98,7 +118,7 @@ def test_all_broken_pictures_are_named_at_once(
 
 
 def test_with_flips_a_mirrored_picture_gets_the_same_vector(backbones: dict[str, Backbone]) -> None:
-    flipping = FeatureRecipe("resnet10t", 64, "stage", "gem", True, "pad")
+    flipping = FeatureRecipe("resnet10t", 64, "stage", "gem", True, "pad", 0.1)
     inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     model = backbones["resnet10t"].model
     straight, mirrored = (vectors_of(model, view, [flipping])[flipping] for view in (inputs, inputs.flip(3)))

@@ -12,7 +12,7 @@ from vision.train.features import FeatureRecipe
 from vision.train.folds import group_folds, single_group_classes
 from vision.train.probe import fit_probe, fit_temperature, held_out_logits, try_candidates
 
-RECIPES = [FeatureRecipe("net", px, "stage", "gem", True, "pad") for px in (100, 200)]
+RECIPES = [FeatureRecipe("net", px, "stage", "gem", True, "pad", 0.1) for px in (100, 200)]
 
 
 def clusters(
@@ -63,13 +63,32 @@ def test_the_temperature_of_logits_that_are_twice_too_sure_is_two() -> None:
     assert fit_temperature(2 * logits, classes) == pytest.approx(2, rel=0.05)
 
 
+def test_a_class_that_is_held_out_whole_does_not_spoil_the_temperature_of_the_others() -> None:
+    features, classes = clusters(20, 6, num_classes=4, spread=3)
+    groups = [f"group {row % 10}" if label < 3 else "the only one" for row, label in enumerate(classes)]
+    recipe = RECIPES[0]
+    with_it = try_candidates({recipe: features}, classes, groups, 4, strengths=[10.0], num_folds=5, seed=0)[0]
+    known = classes < 3
+    few = [group for group, kept in zip(groups, known, strict=True) if kept]
+    without = try_candidates({recipe: features[known]}, classes[known], few, 3, strengths=[10.0], num_folds=5, seed=0)[
+        0
+    ]
+    assert with_it.temperature == pytest.approx(without.temperature, rel=0.4)
+    assert with_it.accuracy <= 0.75
+
+
+def test_a_dozen_pictures_that_are_all_right_do_not_make_answers_ever_surer() -> None:
+    logits = 2.0 * np.eye(4)[np.arange(12) % 4]
+    assert 0.3 < fit_temperature(logits, np.arange(12) % 4) < 1
+
+
 def test_held_out_logits_never_come_from_a_probe_that_saw_the_picture() -> None:
     generator = np.random.default_rng(0)
     features = generator.standard_normal((60, 200)).astype(np.float32)
     classes = np.arange(60) % 2
     folds = group_folds(classes, [str(row) for row in range(60)], 5, seed=0)
     fitted = fit_probe(features, classes, 2, 1000.0).logits(features).argmax(axis=1)
-    held_out = held_out_logits(features, classes, folds, 2, 1000.0).argmax(axis=1)
+    held_out = held_out_logits(features, classes, folds, 2, 1000.0)[0].argmax(axis=1)
     assert (fitted == classes).all()  # noise is learnt by heart
     assert (held_out == classes).mean() < 0.75  # and of no use on what was held out
 

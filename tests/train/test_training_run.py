@@ -15,13 +15,14 @@ import torch
 
 from vision.config import BackboneSettings, Config, load_config
 from vision.data.preprocessing import Preprocessing
-from vision.errors import BundleError, ManifestError, OutputError
+from vision.errors import BundleError, ConfigError, ManifestError, OutputError
 from vision.predictions import load_predictions
 from vision.train.backbones import load_backbones
 from vision.train.export import OUTPUT_NAMES, ProbedNetwork, check_export, export_onnx
 from vision.train.features import FeatureRecipe
 from vision.train.probe import LinearProbe
-from vision.train.run import TrainingResult, open_run_folder, plan_run, train_run
+from vision.train.run import TrainingResult, plan_run, train_run
+from vision.train.run_folder import open_run_folder
 from vision.train.training_set import prepare_run
 
 
@@ -134,7 +135,7 @@ def random_network(layer: str, pooling: str, flip: bool) -> ProbedNetwork:
     size = {"stage": 512, "final": 512, "two_stages": 768}[layer]
     generator = np.random.default_rng(0)
     probe = LinearProbe(np.zeros(size), np.ones(size), generator.standard_normal((3, size)) / size, np.zeros(3))
-    return ProbedNetwork(backbone, FeatureRecipe("resnet10t", 64, layer, pooling, flip, "pad"), probe)  # type: ignore[arg-type]
+    return ProbedNetwork(backbone, FeatureRecipe("resnet10t", 64, layer, pooling, flip, "pad", 0.1), probe)  # type: ignore[arg-type]
 
 
 def test_a_folder_with_something_in_it_is_refused(small_config: Config, tmp_path: Path) -> None:
@@ -145,9 +146,70 @@ def test_a_folder_with_something_in_it_is_refused(small_config: Config, tmp_path
 
 def test_overwriting_spares_a_folder_that_is_no_run(small_config: Config, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(OutputError, match=r"not a run's folder \(no config\.yaml\)"):
+    with pytest.raises(OutputError, match=r"not a run's folder \(it lacks config\.yaml"):
         open_run_folder(tmp_path, small_config, resume=False, overwrite=True)
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_overwriting_never_removes_the_folder_that_one_stands_in(
+    small_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_run_folder(tmp_path, small_config, resume=False, overwrite=False)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "environment.json").touch()
+    monkeypatch.chdir(tmp_path / "inner")
+    with pytest.raises(OutputError, match="holds the folder that you are in, so it is not removed"):
+        open_run_folder(tmp_path, small_config, resume=False, overwrite=True)
+
+
+def test_resuming_leaves_a_folder_that_is_no_run_alone(small_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="not a run's folder"):
+        open_run_folder(tmp_path, small_config, resume=True, overwrite=False)
+
+
+def changed_manifest(config: Config, folder: Path, **columns: pl.Expr) -> Config:
+    """The configuration on a copy of its data with other columns."""
+    shutil.copytree(config.data.manifest.parent, folder / "data")
+    path = folder / "data" / "manifest.csv"
+    pl.read_csv(path).with_columns(**columns).write_csv(path)
+    return config.model_copy(update={"data": config.data.model_copy(update={"manifest": path})})
+
+
+def test_pictures_of_one_group_alone_are_refused(small_config: Config, tmp_path: Path) -> None:
+    config = changed_manifest(small_config, tmp_path, group=pl.lit("all"), split=pl.lit("train"))
+    with pytest.raises(ManifestError, match=r"all pictures to train on are of one group, 'all'; .* fill"):
+        prepare_run(config)
+
+
+def test_the_same_picture_twice_is_of_one_group(small_config: Config, tmp_path: Path) -> None:
+    config = changed_manifest(small_config, tmp_path, split=pl.lit("train"))
+    folder = config.data.manifest.parent
+    table = pl.read_csv(config.data.manifest)
+    shutil.copy(folder / "images" / "shilka-00.jpg", folder / "images" / "twin.jpg")
+    twin = table.filter(pl.col("file_name") == "images/shilka-00.jpg").with_columns(file_name=pl.lit("images/twin.jpg"))
+    pl.concat([table, twin]).write_csv(config.data.manifest)
+    prepared = prepare_run(config)
+    group_of = dict(zip(prepared.training.table["file_name"], prepared.training.groups, strict=True))
+    assert group_of["images/twin.jpg"] == group_of["images/shilka-00.jpg"]
+    assert any("it counts twice" in warning for warning in prepared.warnings)
+
+
+def test_a_stale_cache_is_found_before_a_bundle_is_written(small_config: Config, tmp_path: Path) -> None:
+    train(small_config, tmp_path / "first", tmp_path / "cache")
+    generator = np.random.default_rng(0)
+    for path in (tmp_path / "cache").rglob("*.npy"):
+        np.save(path, generator.random(np.load(path).shape, dtype=np.float32))
+    with pytest.raises(BundleError, match=r"differ from those of the cached features .* the cache is stale"):
+        train(small_config, tmp_path / "second", tmp_path / "cache")
+    assert not (tmp_path / "second" / "bundle" / "bundle.json").exists()
+
+
+def test_a_size_that_the_network_does_not_take_is_told_in_the_plan(small_config: Config, tmp_path: Path) -> None:
+    backbone = BackboneSettings(name=("vit_tiny_patch16_224",), weights="none")
+    config = small_config.model_copy(update={"backbone": backbone})
+    with pytest.raises(ConfigError, match=r"features\.input_px: vit_tiny_patch16_224 does not take 64 px"):
+        plan_run(prepare_run(config), tmp_path)
 
 
 def test_a_run_is_resumed_with_its_own_configuration_only(small_config: Config, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,12 +37,27 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, stdin: BinaryIO)
             yield from _listed_paths(stdin)
         elif argument.startswith("@"):
             yield from _paths_of_list(Path(argument[1:]))
-        elif os.path.isdir(argument):  # noqa: PTH112, Path.is_dir raises where a name is too long
+        elif _is_folder(argument):
             yield from _pictures_of_folder(Path(argument), recursive)
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             yield from _matches(argument)
         else:
             yield Path(argument)
+
+
+def check_inputs(arguments: Iterable[str], *, recursive: bool) -> None:
+    """Make sure, before the first picture is classified, that lists, patterns and folders lead somewhere.
+
+    Raises:
+        InputPathError: As `expand_inputs` would later.
+    """
+    for argument in arguments:
+        if argument != "-" and (argument.startswith("@") or glob.has_magic(argument) or _is_folder(argument)):
+            next(expand_inputs([argument], recursive=recursive, stdin=io.BytesIO()), None)
+
+
+def _is_folder(argument: str) -> bool:
+    return os.path.isdir(argument)  # noqa: PTH112, Path.is_dir raises where a name is too long
 
 
 def _paths_of_list(path: Path) -> Iterator[Path]:

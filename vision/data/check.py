@@ -60,19 +60,27 @@ def find_manifest_problems(
         *_refused_licences(manifest, policy),
         *_divided_groups(manifest),
         *_small_classes(manifest, min_images),
+        *_novel_classes_in_training(manifest),
         *_overlapping_classes(manifest, taxonomy),
     ]
 
 
-def check_licences(manifest: Manifest, policy: LicencePolicy) -> None:
-    """Refuse pictures that the policy does not allow.
+def check_labelled_table(manifest: Manifest, taxonomy: Taxonomy) -> None:
+    """Make sure that a manifest can be judged by: names, labels, splits, paths and boxes are what they should be.
 
     Raises:
-        LicenceError: With every refused row.
+        ManifestError: With every fault of the table.
     """
-    problems = _refused_licences(manifest, policy)
+    problems = [
+        *_empty_values(manifest),
+        *_unknown_labels(manifest, taxonomy),
+        *_unknown_splits(manifest),
+        *_paths_that_leave(manifest),
+        *_repeated_rows(manifest),
+        *_wrong_boxes(manifest),
+    ]
     if problems:
-        raise LicenceError("\n".join(str(problem) for problem in problems))
+        raise ManifestError("\n".join(map(str, problems)))
 
 
 def check_table(manifest: Manifest, taxonomy: Taxonomy, policy: LicencePolicy, *, min_images: int) -> list[Problem]:
@@ -306,6 +314,20 @@ def _small_classes(manifest: Manifest, min_images: int) -> list[Problem]:
             "small class",
         )
         for label, count in counts.iter_rows()
+    ]
+
+
+def _novel_classes_in_training(manifest: Manifest) -> list[Problem]:
+    trained_on = manifest.table.filter(pl.col("split").is_null() | (pl.col("split") != "novel"))["label"].drop_nulls()
+    return [
+        Problem(
+            manifest.place(row),
+            "label",
+            str(values["label"]),
+            "stands in split 'novel' and in another one; novel pictures are of classes that training never sees",
+            "novel class in training",
+        )
+        for row, values in _rows(manifest, (pl.col("split") == "novel") & pl.col("label").is_in(trained_on.to_list()))
     ]
 
 

@@ -20,17 +20,7 @@ WIDTH_PX, HEIGHT_PX = 320, 240
 IMAGES_PER_CLASS = 14
 _TEST_FROM, _CALIBRATION_FROM = 11, 8
 
-_CONFIG = """\
-# vision train CONFIG: a probe on the drawn pictures; a few seconds after the weights are loaded.
-name: demo
-data:
-  manifest: manifest.csv
-features:
-  input_px: 224
-train:
-  folds: 0
-  strengths: [1, 100]
-"""
+_MANIFEST_IN_CONFIG = "../runs/demo/data/manifest.csv"
 
 
 def write_demo_data(folder: Path, *, seed: int = 0) -> Path:
@@ -55,8 +45,16 @@ def write_demo_data(folder: Path, *, seed: int = 0) -> Path:
             )
     manifest = manifest_from_rows(folder / "manifest.csv", rows)
     save_manifest(with_file_facts(manifest, read_file_facts(manifest)), manifest.path)
-    write_whole_text(folder / "demo.yaml", _CONFIG)
+    config = _demo_config_path().read_text(encoding="utf-8")
+    write_whole_text(folder / "demo.yaml", config.replace(_MANIFEST_IN_CONFIG, manifest.path.name))
     return folder / "demo.yaml"
+
+
+def _demo_config_path() -> Path:
+    """The demo's configuration: in the installed package, or in `configs/` of a source checkout."""
+    package = Path(__file__).parent.parent
+    packaged = package / "demo.yaml"
+    return packaged if packaged.exists() else package.parent / "configs" / "demo.yaml"
 
 
 Draw = ImageDraw.ImageDraw

@@ -93,8 +93,15 @@ def crop_to_box(image: Image.Image, box: tuple[float, float, float, float], marg
         image: The upright picture, at full size.
         box: x, y, width, height in px.
         margin: Share of the box's width and height added on each side.
+
+    Raises:
+        ImageError: The box lies outside the picture.
     """
     x, y, width, height = box
+    if x >= image.width or y >= image.height or x + width <= 0 or y + height <= 0:
+        raise ImageError(
+            f"box '{x:g} {y:g} {width:g} {height:g}' lies outside the picture of {image.width} x {image.height} px"
+        )
     left, top = x - margin * width, y - margin * height
     right, bottom = x + (1 + margin) * width, y + (1 + margin) * height
     left, top = max(0, round(left)), max(0, round(top))

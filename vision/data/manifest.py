@@ -11,7 +11,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +39,11 @@ COLUMNS: dict[str, str] = {
 }
 REQUIRED_COLUMNS = ("file_name", "label")
 INTEGER_COLUMNS = ("width", "height")
+RESERVED_COLUMNS = frozenset(
+    ("status", "error", "level", "probability", "reason", "top", "label_set", "novelty", "nearest", "cues", "model")
+) | {"true_label"}
+"""Names that stand beside a manifest's columns in files of predictions; a slice needs another name."""
+
 SPLITS = ("train", "calibration", "test", "novel")
 
 
@@ -87,11 +92,6 @@ class Manifest:
         """The folder that pictures' paths are relative to."""
         return self.path.parent
 
-    @property
-    def slice_columns(self) -> list[str]:
-        """Names of the columns beyond `COLUMNS`."""
-        return [name for name in self.table.columns if name not in COLUMNS]
-
     @cached_property
     def file_names(self) -> list[str]:
         """`file_name` of every row."""
@@ -122,10 +122,6 @@ class Manifest:
         first = 2 + sum(name.count("\n") for name in self.table.columns)
         before = breaks.cum_sum().shift(1, fill_value=0)
         return (before + pl.int_range(first, len(self.table) + first, eager=True)).to_list()
-
-    def filtered(self, predicate: pl.Expr) -> Manifest:
-        """The rows for which `predicate` holds; places of rows are lost."""
-        return replace(self, table=self.table.filter(predicate))
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -219,6 +215,11 @@ def truth_columns(table: pl.DataFrame) -> pl.DataFrame:
     return table.select(pl.col("label").alias("true_label"), pl.exclude("file_name", "sha256", "label"))
 
 
+def group_names(groups: Iterable[object]) -> list[str]:
+    """The group of every row; a row without one gets a name that no group in a file can have."""
+    return [f"\0row {row}" if group in (None, "") else str(group) for row, group in enumerate(groups)]
+
+
 def parse_box(text: str) -> tuple[float, float, float, float]:
     """`x y width height` as numbers.
 
@@ -248,6 +249,9 @@ def _find_column_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
         if hint and _is_probably_misspelt(name, known_but_absent):
             message = f"unknown column{hint} (a column for slices needs a name farther from the known ones)"
             problems.append(Problem(f"{path}:1", name, "", message, "misspelt column"))
+        if name in RESERVED_COLUMNS:
+            message = "has the name of a column of predictions; give this slice another name"
+            problems.append(Problem(f"{path}:1", name, "", message, "reserved column"))
     for name in REQUIRED_COLUMNS:
         if name not in raw.columns:
             message = f"required column is missing; there are: {', '.join(raw.columns)}"
@@ -307,6 +311,7 @@ def _with_known_columns(raw: pl.DataFrame) -> pl.DataFrame:
             columns.append(pl.lit(None, dtype=kind).alias(name))
         elif kind == pl.String:
             text = pl.col(name).cast(pl.String)
+            text = text.str.to_lowercase() if name == "sha256" else text
             columns.append(pl.when(text != "").then(text).otherwise(None).alias(name))
         else:
             columns.append(pl.col(name).cast(kind, strict=False))

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from vision.data.images import crop_to_box, decode_image
+from vision.errors import ImageError
 
 Box = tuple[float, float, float, float]
 
@@ -55,7 +56,10 @@ def load_network_input(path: Path, preprocessing: Preprocessing, *, box: Box | N
     enough_px = 2 * preprocessing.input_px if box is None else None
     image = decode_image(path, enough_px=enough_px)
     if box is not None:
-        image = crop_to_box(image, box, preprocessing.box_margin)
+        try:
+            image = crop_to_box(image, box, preprocessing.box_margin)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
     return network_input(image, preprocessing)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 import vision
-from vision.data.manifest import Manifest
+from vision.data.manifest import Manifest, group_names
 from vision.errors import PredictionsError
 from vision.evaluate.metrics import (
     DEFAULT_REPLICATES,
@@ -151,7 +151,7 @@ def evaluate_predictions(
     class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table, taxonomy)})
     matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
     class_matrix = matrices[0]
-    groups = group_names(table)
+    groups = group_names(table["group"] if "group" in table.columns else [None] * len(table))
     intervals = bootstrap_intervals(
         *_indices(true_labels, answers, class_matrix),
         groups,
@@ -181,20 +181,23 @@ def evaluate_predictions(
 
 
 def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    """Predictions with the manifest's truth beside them, matched by the pictures' digests, else by name.
+    """Predictions with the manifest's truth beside them, matched by name, else by the pictures' digests.
 
     Raises:
         PredictionsError: Pictures are not in the manifest; says how many and which first.
     """
     truth = manifest.table.rename({"label": "true_label"})
-    by_digest = {digest.lower(): row for row, digest in enumerate(truth["sha256"]) if digest}
+    by_digest = {digest: row for row, digest in enumerate(truth["sha256"]) if digest}
     by_name = {str(manifest.image_path(name).resolve()): row for row, name in enumerate(truth["file_name"])}
     by_name |= {name: row for row, name in enumerate(truth["file_name"])}
     rows: list[int] = []
     lost = []
     digests = predictions["sha256"] if "sha256" in predictions.columns else [""] * len(predictions)
     for name, digest in zip(predictions["file_name"], digests, strict=True):
-        row = by_digest.get((digest or "").lower(), by_name.get(name, by_name.get(str(Path(name).resolve()))))
+        row = by_name.get(name, by_name.get(str(Path(name).resolve())))
+        if row is not None and digest and truth["sha256"][row] not in (None, digest.lower()):
+            row = None  # another picture of the same name
+        row = by_digest.get((digest or "").lower()) if row is None else row
         if row is None:
             lost.append(name)
         else:
@@ -232,12 +235,6 @@ def check_truth(table: pl.DataFrame) -> None:
         raise PredictionsError(
             f"{missing} of {len(table)} predictions have no true_label; give --manifest with the labels"
         )
-
-
-def group_names(table: pl.DataFrame) -> list[str]:
-    """The group of every row; a row without one is a group of its own."""
-    groups = table["group"].to_list() if "group" in table.columns else [None] * len(table)
-    return [f"row {row}" if group in (None, "") else str(group) for row, group in enumerate(groups)]
 
 
 def answer_at_level(answer: str, level: LevelName, taxonomy: Taxonomy) -> str:

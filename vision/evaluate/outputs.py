@@ -15,6 +15,7 @@ from vision.files import write_whole_text
 from vision.taxonomy import Taxonomy
 
 EVALUATION_FILE = "evaluation.json"
+TAXONOMY_FILE = "taxonomy.json"
 REPORT_PAGE = Path("report") / "index.html"
 
 
@@ -28,7 +29,7 @@ def write_evaluation(
     known_classes: tuple[str, ...] = (),
     seed: int = 0,
 ) -> Evaluation:
-    """Write `evaluation.json`, `confusion*.csv|png|svg` and `report/index.html` into a folder.
+    """Write `evaluation.json`, `taxonomy.json`, `confusion*.csv|png|svg` and `report/index.html` into a folder.
 
     Args:
         table: Prediction rows with `true_label`.
@@ -49,6 +50,8 @@ def write_evaluation(
         seed=seed,
     )
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
+    class_ids = evaluation.matrix("class").true_ids
+    write_whole_text(folder / TAXONOMY_FILE, taxonomy.restricted_to(class_ids).model_dump_json(indent=1) + "\n")
     for level in LEVELS:
         matrix = evaluation.matrix(level)
         stem = "confusion" if level == "class" else f"confusion_{level}"
@@ -64,6 +67,14 @@ def recorded_evaluation(folder: Path) -> Evaluation | None:
     """The evaluation that a folder holds already, if there is one that can be read."""
     try:
         return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def recorded_taxonomy(folder: Path) -> Taxonomy | None:
+    """The part of the taxonomy that an earlier evaluation in this folder was judged by."""
+    try:
+        return Taxonomy.model_validate_json((folder / TAXONOMY_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 

@@ -9,14 +9,14 @@ import polars as pl
 
 from vision.bundle import Bundle
 from vision.classify.engine import Engine
+from vision.data.check import check_labelled_table
 from vision.data.manifest import Manifest, parse_box, truth_columns
 from vision.data.preprocessing import Box
 from vision.errors import ManifestError, OutputError, nearest_name_hint
 from vision.evaluate.evaluation import Evaluation
 from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
-from vision.files import whole_file
 from vision.predictions import Prediction, load_predictions, save_predictions
-from vision.taxonomy import Taxonomy
+from vision.taxonomy import Taxonomy, load_taxonomy
 
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -41,12 +41,13 @@ def evaluate_bundle(
         on_progress: Told of each picture that is done.
 
     Raises:
-        ManifestError: No row is of that split.
-        TaxonomyError: A label is not in the taxonomy.
+        ManifestError: The table is at fault, or no row is of that split.
+        TaxonomyError: The taxonomy does not know a class of the bundle.
     """
+    check_labelled_table(manifest, taxonomy)
+    for class_id in bundle.info.classes:
+        taxonomy.vehicle_class(class_id)
     rows = rows_of_split(manifest, split)
-    for label in rows["label"].unique():
-        taxonomy.vehicle_class(label)
     engine = Engine(bundle, top_k=len(bundle.info.classes))
 
     def predictions() -> Iterator[Prediction]:
@@ -66,6 +67,18 @@ def evaluate_bundle(
         images_dir=manifest.folder,
         known_classes=bundle.info.classes,
     )
+
+
+def taxonomy_for(bundle: Bundle, path: Path | None) -> Taxonomy:
+    """The taxonomy to judge a bundle by: the given one; else the one that comes along; else the bundle's own.
+
+    Raises:
+        TaxonomyError: The given file is at fault.
+    """
+    taxonomy = load_taxonomy(path)
+    if path is None and not set(bundle.info.classes) <= set(taxonomy.class_ids):
+        return bundle.info.taxonomy
+    return taxonomy
 
 
 def rows_of_split(manifest: Manifest, split: str | None) -> pl.DataFrame:
@@ -92,9 +105,8 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
     """
     if (folder / EVALUATION_FILE).exists() and not overwrite:
         raise OutputError(f"{folder}: holds an evaluation already; use --overwrite, or another folder with --out")
-    with whole_file(folder / ".writable"):
-        pass
-    (folder / ".writable").unlink()
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: a file, not a folder; choose another with --out")
 
 
 def _pictures(manifest: Manifest, rows: pl.DataFrame) -> Iterator[tuple[str, Path, Box | None]]:

@@ -92,22 +92,23 @@ def load_backbones(settings: BackboneSettings, *, seed: int = 0) -> dict[str, Ba
 def _load_backbone(settings: BackboneSettings, name: str, seed: int) -> Backbone:
     torch.manual_seed(seed)
     if settings.weights == "bundled":
-        model = timm.create_model(name)
-        model.load_state_dict(load_lite_weights(name, model))
+        model = timm.create_model(name, num_classes=0)
+        weights = load_lite_weights(name, model)
+        model.load_state_dict({key: weights[key] for key in model.state_dict()})
         source = _bundled_source(name)
     elif settings.weights == "hub":
         model, source = _create_from_hub(name)
     elif settings.weights == "none":
-        model, source = timm.create_model(name), "random"
+        model, source = timm.create_model(name, num_classes=0), "random"
     else:
-        model = timm.create_model(name)
+        model = timm.create_model(name, num_classes=0)
         _load_weights_file(model, Path(settings.weights))
         source = f"file {Path(settings.weights).name}"
     model.eval().requires_grad_(False)
     data: dict[str, Any] = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
     interpolation = data["interpolation"] if data["interpolation"] in ("bicubic", "bilinear") else "bicubic"
-    weights = WeightsInfo(source, weights_licence(settings, name), _tensor_digest(model))
-    return Backbone(name, model, weights, data["mean"], data["std"], interpolation)
+    info = WeightsInfo(source, weights_licence(settings, name), _tensor_digest(model))
+    return Backbone(name, model, info, data["mean"], data["std"], interpolation)
 
 
 def weights_licence(settings: BackboneSettings, name: str) -> str:
@@ -233,7 +234,7 @@ def _bundled_source(name: str) -> str:
 
 def _create_from_hub(name: str) -> tuple[nn.Module, str]:
     try:
-        model = timm.create_model(name, pretrained=True)
+        model = timm.create_model(name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"backbone.weights: cannot fetch the weights of '{name}' ({str(error).splitlines()[0]}); check the "
@@ -247,7 +248,7 @@ def _load_weights_file(model: nn.Module, path: Path) -> None:
     """Load a file of weights into a network, all but its classifier, which training replaces."""
     tensors = _read_weights_file(path)
     wanted = model.state_dict()
-    classifier = {key for key in wanted if key.startswith(("classifier.", "head.", "fc."))}
+    classifier = {key for key in {*wanted, *tensors} if key.startswith(("classifier.", "head.", "fc."))}
     fitting = {key: value for key, value in tensors.items() if key not in classifier}
     try:
         missing, unexpected = model.load_state_dict(fitting, strict=False)

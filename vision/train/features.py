@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +30,12 @@ GEM_EXPONENT = 3.0
 """Generalised mean; 3 is the usual fixed value (Radenovic et al. 2018, arXiv 1711.02512)."""
 
 
+FEATURES_VERSION = 1
+"""To be raised when decoding, fitting, pooling or the choice of maps changes what a picture becomes."""
+
+_MADE_BY = (FEATURES_VERSION, version("pillow"), version("torch"), version("timm"))
+
+
 @dataclass(frozen=True, order=True)
 class FeatureRecipe:
     """One way to make a vector of a picture."""
@@ -39,7 +46,7 @@ class FeatureRecipe:
     pooling: Pooling
     flip: bool
     fit: Fit
-    box_margin: float = 0.0
+    box_margin: float
 
     def __str__(self) -> str:
         """Short and readable: `tf_efficientnet_lite0 stage gem 300 px flip pad`."""
@@ -129,21 +136,22 @@ class FeatureCache:
         Raises:
             ManifestError: Pictures cannot be decoded; names them all.
         """
-        for same_pass in _by_pass(recipes):
-            missing = [image for image in images if not all(self._path(r, image).exists() for r in same_pass)]
+        for same_pass in self._by_pass(recipes):
+            missing = [image for image in images if not self._has(same_pass, image)]
             on_progress(len(images) - len(missing))
             self._compute(missing, same_pass, batch_size, on_progress)
-        return {
-            recipe: np.stack([np.load(self._path(recipe, i), allow_pickle=False) for i in images]) for recipe in recipes
-        }
+        return {recipe: np.stack([np.load(self._path(recipe, image)) for image in images]) for recipe in recipes}
 
     def num_missing(self, images: Sequence[TrainingImage], recipes: Sequence[FeatureRecipe]) -> int:
         """Picture passes through the network that `features` would still have to do."""
-        return sum(
-            not all(self._path(recipe, image).exists() for recipe in same_pass)
-            for same_pass in _by_pass(recipes)
-            for image in images
-        )
+        return sum(not self._has(same_pass, image) for same_pass in self._by_pass(recipes) for image in images)
+
+    def _has(self, recipes: Sequence[FeatureRecipe], image: TrainingImage) -> bool:
+        """Whether all vectors of a picture are on disk; a file that was cut or damaged counts as missing."""
+        try:
+            return all(np.load(self._path(recipe, image), allow_pickle=False).ndim == 1 for recipe in recipes)
+        except (OSError, EOFError, ValueError):
+            return False
 
     def _compute(
         self,
@@ -171,9 +179,17 @@ class FeatureCache:
         if faults:
             raise ManifestError("\n".join(faults))
 
+    def _by_pass(self, recipes: Sequence[FeatureRecipe]) -> list[list[FeatureRecipe]]:
+        """Recipes grouped so that each group needs the network to run once per picture."""
+        groups: dict[tuple[str, bool, Preprocessing], list[FeatureRecipe]] = {}
+        for recipe in recipes:
+            preprocessing = recipe.preprocessing(self._backbones[recipe.backbone])
+            groups.setdefault((recipe.backbone, recipe.flip, preprocessing), []).append(recipe)
+        return list(groups.values())
+
     def _path(self, recipe: FeatureRecipe, image: TrainingImage) -> Path:
         backbone = self._backbones[recipe.backbone]
-        how = repr((backbone.weights.sha256, recipe, recipe.preprocessing(backbone)))
+        how = repr((_MADE_BY, backbone.weights.sha256, recipe, recipe.preprocessing(backbone)))
         key = hashlib.sha256(how.encode()).hexdigest()[:24]
         return self._folder / key / image.cache_name[:2] / f"{image.cache_name}.npy"
 
@@ -208,14 +224,6 @@ def default_cache_folder() -> Path:
     if "VISION_CACHE" in os.environ:
         return Path(os.environ["VISION_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vision"
-
-
-def _by_pass(recipes: Sequence[FeatureRecipe]) -> list[list[FeatureRecipe]]:
-    """Recipes grouped so that each group needs the network to run once per picture."""
-    groups: dict[tuple[str, int, bool, Fit], list[FeatureRecipe]] = {}
-    for recipe in recipes:
-        groups.setdefault((recipe.backbone, recipe.input_px, recipe.flip, recipe.fit), []).append(recipe)
-    return list(groups.values())
 
 
 def _decoded_batches(

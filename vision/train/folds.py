@@ -21,13 +21,15 @@ def group_folds(
     Args:
         class_indices: (N,).
         groups: N names; pictures of one name stay together.
-        num_folds: F; fewer if there are fewer groups.
+        num_folds: F; fewer if there are fewer groups, or fewer pictures of every class.
         seed: Decides which groups go together.
 
     Returns:
-        F pairs of row numbers (training, held out).
+        F pairs of row numbers (training, held out); none if there is nothing to divide.
     """
-    num_folds = min(num_folds, len(set(groups)))
+    num_folds = min(num_folds, len(set(groups)), int(np.bincount(class_indices).max()))
+    if num_folds < 2:
+        return []
     folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # Classes with fewer pictures than folds: told to the user once, by `single_group_classes`.

@@ -17,6 +17,8 @@ def render_model_card(
     chosen: Candidate,
     calibration: Calibration,
     licensing: Licensing,
+    *,
+    num_boxes: int,
 ) -> str:
     """The model card as Markdown.
 
@@ -27,11 +29,18 @@ def render_model_card(
         chosen: The candidate that was fitted, with its figures from cross-validation.
         calibration: How probabilities were calibrated.
         licensing: What may be done with the bundle.
+        num_boxes: Training pictures that were cropped to the box of the vehicle.
     """
     passing_on = "may be passed on with ATTRIBUTION.md" if licensing.may_be_passed_on else "must NOT be passed on"
     classes = "\n".join(
         f"| {class_id} | {taxonomy.name(class_id)} | {taxonomy.family_id(class_id)} | {count} |"
         for class_id, count in num_images.items()
+    )
+    boxes = (
+        f"- {num_boxes} of {sum(num_images.values())} training pictures were cropped to the vehicle's box. Whole "
+        "pictures look different to the model: crop them to the vehicle before classifying.\n"
+        if num_boxes
+        else ""
     )
     pictures = "\n".join(f"- {licence}: {count}" for licence, count in licensing.pictures.items())
     return f"""# Model card: {config.name}
@@ -56,7 +65,7 @@ vehicle gets one of these names. It cannot tell a decoy or a mock-up from the re
 - Strategy: {config.train.strategy}; {chosen.recipe}; C = {chosen.strength:g}; seed {config.seed}.
 - Cross-validation on the training split, groups apart, after choosing the best of the candidates (so it flatters):
   {chosen.accuracy:.1%} right, negative log-likelihood {chosen.nll:.3f}.
-- Calibration: temperature {calibration.temperature:.3f}, from {calibration.fitted_on}.
+{boxes}- Calibration: temperature {calibration.temperature:.3f}, from {calibration.fitted_on}.
 - Figures on held-out pictures stand in the run's evaluation, not here.
 
 ## Licences

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from vision.train.features import FeatureRecipe
 from vision.train.folds import group_folds
 
-_ABSENT_CLASS_LOGIT = -30.0
-"""Logit of a class without training pictures: probability about 1e-13."""
+_LOG_TEMPERATURE_DEVIATION = 1.0
+"""How far the temperature is expected from 1, as a standard deviation of its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Candidate:
         recipe: How features were made.
         strength: C of the regression.
         accuracy: Share of training pictures recognised while held out.
-        nll: Mean negative log-likelihood of the truth, after the best temperature.
+        nll: Mean negative log-likelihood of the truth, after the best temperature, where the class was there to learn.
         temperature: That temperature.
     """
 
@@ -76,7 +76,7 @@ def fit_probe(
     Args:
         features: (N, D).
         class_indices: (N,), in [0, K).
-        num_classes: K; classes without pictures get a logit that no other class can fall below.
+        num_classes: K; classes without pictures get the logit -inf and are never answered.
         strength: C, on features divided by the square root of D.
     """
     mean = features.mean(axis=0, dtype=np.float64)
@@ -90,7 +90,7 @@ def fit_probe(
         rows = rows @ basis.T
     present = np.unique(class_indices)
     weight = np.zeros((num_classes, rows.shape[1]))
-    bias = np.full(num_classes, _ABSENT_CLASS_LOGIT)
+    bias = np.full(num_classes, -np.inf)
     if len(present) == 1:
         bias[present] = 0.0
     else:
@@ -113,23 +113,37 @@ def held_out_logits(
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     num_classes: int,
     strength: float,
-) -> NDArray[np.float64]:
-    """Logits of every picture from the probe that was fitted without its fold, (N, K)."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Logits of every picture from the probe that was fitted without its fold.
+
+    Returns:
+        (N, K) logits, and (N,) whether the picture's class was there to learn: where a class is held out whole, its
+        pictures are misses, but say nothing about how sure the probe should be.
+    """
     logits = np.zeros((len(features), num_classes))
+    learnable = np.zeros(len(features), dtype=np.bool_)
     for train, held_out in folds:
         probe = fit_probe(features[train], class_indices[train], num_classes, strength)
         logits[held_out] = probe.logits(features[held_out])
-    return logits
+        learnable[held_out] = np.isin(class_indices[held_out], class_indices[train])
+    return logits, learnable
 
 
 def fit_temperature(logits: NDArray[np.float64], class_indices: NDArray[np.int64]) -> float:
-    """The temperature that makes the truth most likely (Guo et al. 2017), between 0.05 and 20."""
+    """The temperature that makes the truth most likely (Guo et al. 2017), between 0.05 and 20; 1 without pictures.
 
-    def nll(log_temperature: float) -> float:
-        return _nll(logits / np.exp(log_temperature), class_indices)
+    Where every picture is right, likelihood alone would make the answers ever surer. So the temperature is expected
+    near 1 beforehand (a normal prior on its logarithm), which hundreds of pictures overrule and a dozen do not.
+    """
+    if len(logits) == 0:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        prior = 0.5 * (log_temperature / _LOG_TEMPERATURE_DEVIATION) ** 2
+        return len(logits) * _nll(logits / np.exp(log_temperature), class_indices) + prior
 
     bounds = (np.log(0.05), np.log(20.0))
-    return float(np.exp(minimize_scalar(nll, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def try_candidates(
@@ -151,14 +165,16 @@ def try_candidates(
     candidates = []
     for recipe, rows in features.items():
         for strength in strengths:
-            logits = held_out_logits(rows, class_indices, folds, num_classes, strength)
-            temperature = fit_temperature(logits, class_indices)
-            accuracy = float((logits.argmax(axis=1) == class_indices).mean())
-            nll = _nll(logits / temperature, class_indices)
+            logits, learnable = held_out_logits(rows, class_indices, folds, num_classes, strength)
+            temperature = fit_temperature(logits[learnable], class_indices[learnable])
+            accuracy = float((learnable & (logits.argmax(axis=1) == class_indices)).mean())
+            nll = _nll(logits[learnable] / temperature, class_indices[learnable])
             candidates.append(Candidate(recipe, strength, accuracy, nll, temperature))
     return sorted(candidates, key=lambda c: (c.nll, c.strength, c.recipe))
 
 
 def _nll(logits: NDArray[np.float64], class_indices: NDArray[np.int64]) -> float:
+    if len(logits) == 0:
+        return float("inf")
     log_probabilities = log_softmax(logits, axis=1)
     return float(-log_probabilities[np.arange(len(logits)), class_indices].mean())

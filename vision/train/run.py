@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,20 +39,21 @@ from vision.bundle import (
 )
 from vision.classify.decision import calibrated_probabilities, decide
 from vision.classify.engine import NUM_NEAREST, nearest_similarities
-from vision.config import Config
+from vision.config import Config, Layer
 from vision.data.attribution import attribution_line, render_attribution
 from vision.data.licences import LicencePolicy
 from vision.data.manifest import truth_columns
-from vision.data.preprocessing import load_network_input
-from vision.errors import OutputError
+from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.errors import BundleError, ConfigError
 from vision.files import sha256_of_file, whole_file, write_whole_text
 from vision.predictions import NearestImage, Prediction, save_predictions
-from vision.train.backbones import Backbone, load_backbones
-from vision.train.export import ProbedNetwork, check_export, export_onnx
-from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes
+from vision.train.backbones import Backbone, feature_maps, load_backbones
+from vision.train.export import ProbedNetwork, check_export, export_onnx, run_graph
+from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, feature_recipes, vectors_of
 from vision.train.folds import group_folds
 from vision.train.model_card import render_model_card
 from vision.train.probe import Candidate, LinearProbe, fit_probe, fit_temperature, try_candidates
+from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE
 from vision.train.training_set import PreparedRun, TrainingSet
 
 Features = Mapping[FeatureRecipe, NDArray[np.float32]]
@@ -92,10 +92,10 @@ def plan_run(prepared: PreparedRun, cache_folder: Path) -> TrainingPlan:
     backbones = load_backbones(config.backbone, seed=config.seed)
     recipes = feature_recipes(config)
     cache = FeatureCache(cache_folder / "features", backbones)
-    num_to_see, num_passes, seconds, feature_bytes = 0, 0, 0.0, 0
+    num_to_see, num_passes, seconds = 0, 0, 0.0
     images = [*prepared.training.images, *prepared.calibration.images]
-    for recipe in recipes:
-        feature_bytes += 4 * len(images) * _num_features(backbones[recipe.backbone], recipe)
+    sizes = _feature_sizes(backbones, recipes)
+    feature_bytes = sum(4 * len(images) * size for size in sizes.values())
     for name, size in sorted({(recipe.backbone, recipe.input_px) for recipe in recipes}):
         alike = [recipe for recipe in recipes if (recipe.backbone, recipe.input_px) == (name, size)]
         missing = cache.num_missing(images, alike)
@@ -141,8 +141,8 @@ def train_run(
         on_progress: Told how many picture passes are done.
     """
     config, training = prepared.config, prepared.training
-    log = _MetricsLog(run_dir / "metrics.jsonl")
-    write_whole_text(run_dir / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    log = _MetricsLog(run_dir / METRICS_FILE)
+    write_whole_text(run_dir / ENVIRONMENT_FILE, json.dumps(environment(), indent=2) + "\n")
     cache = FeatureCache(cache_folder / "features", plan.backbones)
     images = [*training.images, *prepared.calibration.images]
     features = cache.features(images, plan.recipes, batch_size=config.train.batch_size, on_progress=on_progress)
@@ -220,33 +220,8 @@ def out_of_fold_predictions(
                 cues=decision.cues,
                 model=f"out-of-fold, seed {seed}",
             )
+    assert all(row is not None for row in rows), "every picture is held out once"
     return [row for row in rows if row is not None], chosen
-
-
-def open_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a run and write its resolved configuration.
-
-    Raises:
-        OutputError: The folder holds something, and neither resuming nor overwriting was asked for; or it holds a run
-            with another configuration.
-    """
-    config_path = run_dir / "config.yaml"
-    if run_dir.exists() and any(run_dir.iterdir()):
-        if overwrite:
-            if not config_path.exists():
-                raise OutputError(
-                    f"{run_dir}: not a run's folder (no config.yaml), so it is not overwritten; remove it"
-                )
-            shutil.rmtree(run_dir)
-        elif not resume:
-            raise OutputError(
-                f"{run_dir}: not empty; use --resume to go on, --overwrite to start anew, or another name"
-            )
-        elif config_path.exists() and config_path.read_text(encoding="utf-8") != config.as_yaml():
-            raise OutputError(
-                f"{config_path}: differs from the configuration given; resume with the same, or --overwrite"
-            )
-    write_whole_text(config_path, config.as_yaml())
 
 
 def environment() -> dict[str, str]:
@@ -277,6 +252,7 @@ class _MetricsLog:
     """One JSON object a line, appended as the run goes."""
 
     def __init__(self, path: Path) -> None:
+        write_whole_text(path, "")  # a resumed run tells its story from the beginning
         self._path = path
         self._start = time.monotonic()
 
@@ -334,8 +310,10 @@ def _write_bundle(
     network = ProbedNetwork(backbone, best.recipe, probe)
     with whole_file(folder / MODEL_FILE) as temporary:
         export_onnx(network, temporary, input_px=preprocessing.input_px)
-        samples = [load_network_input(image.path, preprocessing, box=image.box) for image in training.images[:4]]
-        check_export(network, temporary, np.stack(samples))
+        rows = np.unique(np.linspace(0, len(training.images) - 1, 8).astype(np.int64))
+        samples = np.stack([_network_input_of(training.images[row], preprocessing) for row in rows])
+        check_export(network, temporary, samples, shown=folder / MODEL_FILE)
+        _check_features(temporary, samples, probe.logits(features[rows]))
     with whole_file(folder / WEIGHTS_FILE) as temporary:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, temporary)
     with whole_file(folder / REFERENCE_FILE) as temporary, temporary.open("wb") as stream:
@@ -356,7 +334,16 @@ def _write_bundle(
     licensing = _licensing(config, training.table, backbone)
     counts = {class_id: int((training.class_indices == i).sum()) for i, class_id in enumerate(prepared.classes)}
     write_whole_text(
-        folder / CARD_FILE, render_model_card(config, prepared.taxonomy, counts, best, calibration, licensing)
+        folder / CARD_FILE,
+        render_model_card(
+            config,
+            prepared.taxonomy,
+            counts,
+            best,
+            calibration,
+            licensing,
+            num_boxes=sum(image.box is not None for image in training.images),
+        ),
     )
     info = BundleInfo(
         name=config.name,
@@ -384,6 +371,25 @@ def _write_bundle(
     )
     write_whole_text(folder / INFO_FILE, info.model_dump_json(indent=2) + "\n")
     return load_bundle(folder)
+
+
+def _network_input_of(image: TrainingImage, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    return load_network_input(image.path, preprocessing, box=image.box)
+
+
+def _check_features(path: Path, samples: NDArray[np.float32], expected: NDArray[np.float64]) -> None:
+    """Make sure that the graph makes of pictures what training was fitted on: cache, order and preprocessing agree.
+
+    Raises:
+        BundleError: They do not.
+    """
+    logits = run_graph(path, samples)[0]
+    difference = float(np.abs(logits - expected).max())
+    if not difference <= 1e-3 * max(1.0, float(np.abs(expected).max())):
+        raise BundleError(
+            f"{MODEL_FILE}: logits differ from those of the cached features by {difference:.2g}; "
+            "the cache is stale, remove its folder (~/.cache/vision, or --cache) and train again"
+        )
 
 
 def _licensing(config: Config, table: pl.DataFrame, backbone: Backbone) -> Licensing:
@@ -427,17 +433,28 @@ def _unit_rows(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def _num_features(backbone: Backbone, recipe: FeatureRecipe) -> int:
-    from vision.train.backbones import feature_maps
+def _feature_sizes(backbones: Mapping[str, Backbone], recipes: Sequence[FeatureRecipe]) -> dict[FeatureRecipe, int]:
+    """D of every recipe, which also tells whether each network takes each size of input.
 
-    maps = feature_maps(backbone.model, torch.zeros(1, 3, recipe.input_px, recipe.input_px))[recipe.layer]
-    return sum(feature_map.shape[1] for feature_map in maps)
+    Raises:
+        ConfigError: A network does not.
+    """
+    maps_of: dict[tuple[str, int], dict[Layer, list[torch.Tensor]]] = {}
+    for name, size in {(recipe.backbone, recipe.input_px) for recipe in recipes}:
+        try:
+            maps_of[name, size] = feature_maps(backbones[name].model, torch.zeros(1, 3, size, size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"features.input_px: {name} does not take {size} px ({reason}); choose another size"
+            ) from error
+    return {
+        recipe: sum(m.shape[1] for m in maps_of[recipe.backbone, recipe.input_px][recipe.layer]) for recipe in recipes
+    }
 
 
 def _seconds_per_image(backbone: Backbone, recipe: FeatureRecipe) -> float:
     """Measured on four grey pictures, after one that warms up."""
-    from vision.train.features import vectors_of
-
     inputs = torch.zeros(4, 3, recipe.input_px, recipe.input_px).to(memory_format=torch.channels_last)
     vectors_of(backbone.model, inputs[:1], [recipe])
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vision.config import Config
 from vision.data.check import check_table, find_file_problems, read_file_facts, with_file_facts
-from vision.data.manifest import Manifest, load_manifest, parse_box
+from vision.data.manifest import Manifest, group_names, load_manifest, parse_box
 from vision.errors import ManifestError
 from vision.taxonomy import Taxonomy, load_taxonomy
 from vision.train.features import TrainingImage
@@ -29,7 +29,7 @@ class TrainingSet:
         table: Their rows of the manifest.
         images: N pictures.
         class_indices: (N,), index into the run's classes.
-        groups: N names; a row without a group is a group of its own.
+        groups: N names; a row without a group is a group of its own, rows with the same picture are of one.
     """
 
     table: pl.DataFrame
@@ -78,9 +78,11 @@ def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[
     problems = check_table(manifest, taxonomy, config.data.licence_policy, min_images=config.data.min_images_per_class)
     warnings = [str(problem) for problem in problems]
     facts = read_file_facts(manifest, decode=decode, on_progress=on_progress)
-    faults = [problem for problem in find_file_problems(manifest, facts) if not problem.is_warning]
+    file_problems = find_file_problems(manifest, facts)
+    faults = [problem for problem in file_problems if not problem.is_warning]
     if faults:
         raise ManifestError("\n".join(map(str, faults)))
+    warnings += [str(problem) for problem in file_problems]
     manifest = with_file_facts(manifest, facts)
     is_training = pl.col("split").is_null() | (pl.col("split") == "train")
     training_rows = manifest.table.filter(is_training)
@@ -88,6 +90,11 @@ def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[
     if len(classes) < 2:
         raise ManifestError(f"{manifest.path}: {len(classes)} class to train on, needs at least 2")
     training = _training_set(manifest, training_rows, classes)
+    if len(set(training.groups)) < 2:
+        raise ManifestError(
+            f"{manifest.path}: all pictures to train on are of one group, '{training.groups[0]}'; nothing can be held "
+            "out to choose and calibrate by, so fill the column 'group' with vehicles, events or photographers"
+        )
     calibration_rows = manifest.table.filter((pl.col("split") == "calibration") & pl.col("label").is_in(classes))
     warnings += [
         f"{manifest.path}: all pictures of '{classes[class_index]}' are of one group; "
@@ -104,6 +111,21 @@ def _training_set(manifest: Manifest, rows: pl.DataFrame, classes: tuple[str, ..
         TrainingImage(manifest.image_path(name), digest, parse_box(box) if box else None)
         for name, digest, box in rows.select("file_name", "sha256", "box").iter_rows()
     ]
-    groups = [group or f"row {row}" for row, group in enumerate(rows["group"])]
+    groups = _joined_groups(group_names(rows["group"]), rows["sha256"].to_list())
     class_indices = np.array([index[label] for label in rows["label"]], dtype=np.int64)
     return TrainingSet(rows, images, class_indices, groups)
+
+
+def _joined_groups(groups: list[str], digests: list[str]) -> list[str]:
+    """Groups, joined where they share a picture byte for byte: such twins must not stand on both sides of a fold."""
+    leader = {group: group for group in groups}
+
+    def find(group: str) -> str:
+        while leader[group] != group:
+            group = leader[group]
+        return group
+
+    first_with: dict[str, str] = {}
+    for group, digest in zip(groups, digests, strict=True):
+        leader[find(group)] = find(first_with.setdefault(digest, group))
+    return [find(group) for group in groups]
