@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from vision.data.manifest import RESERVED_COLUMNS
 from vision.errors import PredictionsError
 from vision.predictions import (
     ClassProbability,
@@ -164,3 +166,9 @@ def test_rows_of_the_required_columns_alone_can_be_read(tmp_path: Path) -> None:
     required.write_parquet(path)
     (row,) = read_rows(load_predictions(path))
     assert (row.file_name, row.label, row.top) == ("a.jpg", "tor-m1", FULL.top)
+
+
+def test_every_column_of_predictions_is_reserved_in_manifests() -> None:
+    of_both = {"file_name", "sha256", "label"}
+    ours = {field.name for field in dataclasses.fields(Prediction)} | {"true_label"}
+    assert ours - of_both == RESERVED_COLUMNS
