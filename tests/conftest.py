@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: the real photographs, and one demo run made by the real command line."""
+"""Fixtures that several rooms share: the real photographs, and one small run made by the real command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import REPOSITORY, run_vision
+from drawings import write_drawings
 
 from vision.bundle import Bundle, load_bundle
 from vision.classify.engine import Engine
@@ -23,18 +24,19 @@ def photos_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `vision demo` leaves: data/, run/bundle/, run/evaluation/."""
-    folder = tmp_path_factory.mktemp("demo") / "out"
-    done = run_vision("demo", "--out", folder)
+def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `vision train` leaves of a few drawn pictures: data/, run/bundle/, run/evaluation/."""
+    folder = tmp_path_factory.mktemp("drawn") / "out"
+    config = write_drawings(folder / "data")
+    done = run_vision("train", config, "--runs", folder, "--cache", folder / "cache")
     assert done.returncode == 0, done.stderr
-    (folder / "stdout.txt").write_text(done.stdout, encoding="utf-8")
+    (folder / "drawings").rename(folder / "run")
     return folder
 
 
 @pytest.fixture(scope="session")
-def bundle(demo_run: Path) -> Bundle:
-    return load_bundle(demo_run / "run" / "bundle")
+def bundle(drawn_run: Path) -> Bundle:
+    return load_bundle(drawn_run / "run" / "bundle")
 
 
 @pytest.fixture(scope="session")

@@ -18,22 +18,6 @@ from command_line import REPOSITORY, run_vision
 from vision import __version__
 
 
-def test_the_demo_leaves_a_bundle_an_evaluation_and_says_what_to_open(demo_run: Path) -> None:
-    told = (demo_run / "stdout.txt").read_text()
-    page = re.search(r"Open in a browser: +(\S+)", told)
-    assert page is not None
-    assert "Confusion report" in Path(page[1]).read_text()
-    names = {path.name for path in (demo_run / "run" / "evaluation").iterdir()}
-    assert names >= {
-        "predictions.parquet",
-        "evaluation.json",
-        "confusion.csv",
-        "confusion.png",
-        "confusion.svg",
-        "report",
-    }
-
-
 def test_version_and_help() -> None:
     assert run_vision("--version").stdout.strip() == f"vision {__version__}"
     assert "Exit codes: 0 done" in run_vision("--help").stdout
@@ -46,8 +30,8 @@ def test_shell_completion_is_offered(shell: str) -> None:
     assert "_VISION_COMPLETE" in done.stdout
 
 
-def test_classify_writes_every_format(demo_run: Path, tmp_path: Path) -> None:
-    model, images = demo_run / "run" / "bundle", demo_run / "data" / "images"
+def test_classify_writes_every_format(drawn_run: Path, tmp_path: Path) -> None:
+    model, images = drawn_run / "run" / "bundle", drawn_run / "data" / "images"
     for ending in ("json", "jsonl", "csv"):
         done = run_vision("classify", "-m", model, images, "-o", tmp_path / f"rows.{ending}")
         assert done.returncode == 0, done.stderr
@@ -61,49 +45,49 @@ def test_classify_writes_every_format(demo_run: Path, tmp_path: Path) -> None:
     assert len(from_json) == 56
 
 
-def test_classify_shows_one_picture_in_full(demo_run: Path) -> None:
-    picture = demo_run / "data" / "images" / "buk-m1-12.jpg"
-    done = run_vision("classify", "-m", demo_run / "run" / "bundle", picture, "--format", "table")
+def test_classify_shows_one_picture_in_full(drawn_run: Path) -> None:
+    picture = drawn_run / "data" / "images" / "buk-m1-12.jpg"
+    done = run_vision("classify", "-m", drawn_run / "run" / "bundle", picture, "--format", "table")
     assert "Buk-M1" in done.stdout
     assert "nearest training pictures" in done.stdout
-    assert "vision demo (CC0-1.0)" in done.stdout
+    assert "the tests of vision (CC0-1.0)" in done.stdout
 
 
-def test_classify_takes_paths_from_standard_input(demo_run: Path) -> None:
-    picture = demo_run / "data" / "images" / "buk-m1-12.jpg"
-    done = run_vision("classify", "-m", demo_run / "run" / "bundle", "-", input=f"{picture}\n\nmissing.jpg\n")
+def test_classify_takes_paths_from_standard_input(drawn_run: Path) -> None:
+    picture = drawn_run / "data" / "images" / "buk-m1-12.jpg"
+    done = run_vision("classify", "-m", drawn_run / "run" / "bundle", "-", input=f"{picture}\n\nmissing.jpg\n")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["status"] for row in rows] == ["ok", "error"]
     assert done.returncode == 1
 
 
-def test_an_output_that_is_interrupted_leaves_the_old_file(demo_run: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_interrupted_leaves_the_old_file(drawn_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "rows.jsonl"
     output.write_text("old")
     done = run_vision(
-        "classify", "-m", demo_run / "run" / "bundle", demo_run / "data" / "images", "no*match.jpg", "-o", output
+        "classify", "-m", drawn_run / "run" / "bundle", drawn_run / "data" / "images", "no*match.jpg", "-o", output
     )
     assert done.returncode == 2
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_a_closed_pipe_ends_quietly(demo_run: Path) -> None:
+def test_a_closed_pipe_ends_quietly(drawn_run: Path) -> None:
     vision = f"{sys.executable} -c 'from vision.cli import main; main()'"
-    command = f"{vision} classify -m {demo_run}/run/bundle {demo_run}/data/images -f jsonl | head -1"
+    command = f"{vision} classify -m {drawn_run}/run/bundle {drawn_run}/data/images -f jsonl | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
-def test_an_interrupt_exits_130(demo_run: Path) -> None:
+def test_an_interrupt_exits_130(drawn_run: Path) -> None:
     command = [
         sys.executable,
         "-c",
         "from vision.cli import main; main()",
         "classify",
         "-m",
-        str(demo_run / "run" / "bundle"),
+        str(drawn_run / "run" / "bundle"),
         "-",
     ]
     process = subprocess.Popen(
@@ -121,10 +105,10 @@ def test_an_interrupt_exits_130(demo_run: Path) -> None:
     assert "Traceback" not in told
 
 
-def test_evaluate_then_report_from_predictions_alone_give_the_same_figures(demo_run: Path, tmp_path: Path) -> None:
-    manifest = demo_run / "data" / "manifest.csv"
+def test_evaluate_then_report_from_predictions_alone_give_the_same_figures(drawn_run: Path, tmp_path: Path) -> None:
+    manifest = drawn_run / "data" / "manifest.csv"
     done = run_vision(
-        "evaluate", "-m", demo_run / "run" / "bundle", "--manifest", manifest, "--split", "test", "-o", tmp_path / "e"
+        "evaluate", "-m", drawn_run / "run" / "bundle", "--manifest", manifest, "--split", "test", "-o", tmp_path / "e"
     )
     assert done.returncode == 0, done.stderr
     again = run_vision("report", tmp_path / "e" / "predictions.parquet", "-o", tmp_path / "r")
@@ -135,25 +119,25 @@ def test_evaluate_then_report_from_predictions_alone_give_the_same_figures(demo_
     assert first["num_trained_on"] == 0
 
 
-def test_evaluating_training_pictures_is_told(demo_run: Path, tmp_path: Path) -> None:
-    manifest = demo_run / "data" / "manifest.csv"
-    done = run_vision("evaluate", "-m", demo_run / "run" / "bundle", "--manifest", manifest, "-o", tmp_path)
+def test_evaluating_training_pictures_is_told(drawn_run: Path, tmp_path: Path) -> None:
+    manifest = drawn_run / "data" / "manifest.csv"
+    done = run_vision("evaluate", "-m", drawn_run / "run" / "bundle", "--manifest", manifest, "-o", tmp_path)
     assert "warning: 32 of the pictures were trained on" in done.stderr
     assert "32 of these 56 pictures were trained on" in (tmp_path / "report" / "index.html").read_text()
 
 
-def test_a_report_of_classified_pictures_takes_its_truth_from_a_manifest(demo_run: Path, tmp_path: Path) -> None:
+def test_a_report_of_classified_pictures_takes_its_truth_from_a_manifest(drawn_run: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
-    run_vision("classify", "-m", demo_run / "run" / "bundle", demo_run / "data" / "images", "-o", rows)
+    run_vision("classify", "-m", drawn_run / "run" / "bundle", drawn_run / "data" / "images", "-o", rows)
     without = run_vision("report", rows)
     assert without.returncode == 2
     assert "no column 'true_label'; give --manifest" in without.stderr
-    done = run_vision("report", rows, "--manifest", demo_run / "data" / "manifest.csv", "-o", tmp_path / "r")
+    done = run_vision("report", rows, "--manifest", drawn_run / "data" / "manifest.csv", "-o", tmp_path / "r")
     assert done.returncode == 0, done.stderr
 
 
-def test_check_passes_the_demo_data_and_names_what_is_wrong(demo_run: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+def test_check_passes_the_drawings_and_names_what_is_wrong(drawn_run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(drawn_run / "data", tmp_path / "data"))
     assert run_vision("data", "check", data / "manifest.csv").returncode == 0
     (data / "images" / "shilka-03.jpg").write_text("broken")
     text = (data / "manifest.csv").read_text().replace("osa-akm-01.jpg,osa-akm", "osa-akm-01.jpg,osa-akn")
@@ -166,8 +150,8 @@ def test_check_passes_the_demo_data_and_names_what_is_wrong(demo_run: Path, tmp_
     assert re.search(r"manifest\.csv:33: file_name 'images/shilka-03\.jpg': not a picture", done.stdout)
 
 
-def test_check_fix_fills_in_what_is_empty(demo_run: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+def test_check_fix_fills_in_what_is_empty(drawn_run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(drawn_run / "data", tmp_path / "data"))
     before = pl.read_csv(data / "manifest.csv")
     before.drop("sha256", "width", "height").write_csv(data / "manifest.csv")
     assert run_vision("data", "check", data / "manifest.csv", "--fix").returncode == 0
@@ -175,19 +159,19 @@ def test_check_fix_fills_in_what_is_empty(demo_run: Path, tmp_path: Path) -> Non
     assert after.select(sorted(after.columns)).equals(before.select(sorted(before.columns)))
 
 
-def test_refused_licences_exit_4(demo_run: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+def test_refused_licences_exit_4(drawn_run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(drawn_run / "data", tmp_path / "data"))
     text = (data / "manifest.csv").read_text().replace("CC0-1.0", "CC-BY-NC-4.0", 1)
     (data / "manifest.csv").write_text(text)
-    for arguments in (["data", "check", data / "manifest.csv"], ["train", data / "demo.yaml", "--runs", tmp_path]):
+    for arguments in (["data", "check", data / "manifest.csv"], ["train", data / "drawings.yaml", "--runs", tmp_path]):
         done = run_vision(*arguments)
         assert done.returncode == 4, done.stderr
         assert "licence 'CC-BY-NC-4.0': no commercial use" in done.stdout + done.stderr
 
 
-def test_a_dry_run_tells_the_plan_and_trains_nothing(demo_run: Path, tmp_path: Path) -> None:
+def test_a_dry_run_tells_the_plan_and_trains_nothing(drawn_run: Path, tmp_path: Path) -> None:
     done = run_vision(
-        "train", demo_run / "data" / "demo.yaml", "--runs", tmp_path / "runs", "--cache", tmp_path / "c", "--dry-run"
+        "train", drawn_run / "data" / "drawings.yaml", "--runs", tmp_path / "runs", "--cache", tmp_path / "c", "--dry-run"
     )
     assert done.returncode == 0, done.stderr
     assert "56 pictures (calibration 12, test 12, train 32), 4 classes" in done.stderr
@@ -231,23 +215,23 @@ def test_a_dry_run_tells_the_plan_and_trains_nothing(demo_run: Path, tmp_path: P
         (["train", "{config}", "--set", "features.input_px=1"], r"input_px.*greater than or equal to 32, not 1"),
         (["train", "{config}", "--set", "seed=true"], r"--set seed=true: seed: .* not True"),
         (["train", "{config}", "--resume", "--overwrite"], r"--resume goes on .* --overwrite removes it; give one"),
-        (["train", "{config}", "--runs", "{manifest}"], r"manifest\.csv/demo: cannot be used for a run|manifest\.csv"),
+        (["train", "{config}", "--runs", "{manifest}"], r"manifest\.csv/drawings: cannot be used for a run|manifest\.csv"),
         (["classify", "-m", "{bundle}", "x.jpg", "no*such.jpg"], r"no\*such\.jpg: the pattern matches no file"),
         (
             ["evaluate", "-m", "{bundle}", "--manifest", "{manifest}", "-o", "{config}"],
-            r"demo\.yaml: a file, not a folder",
+            r"drawings\.yaml: a file, not a folder",
         ),
         (["frobnicate"], r"No such command 'frobnicate'"),
     ],
 )
 def test_a_mistake_is_answered_with_place_value_and_remedy(
-    demo_run: Path, arguments: list[str], message: str, tmp_path: Path
+    drawn_run: Path, arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    data = demo_run / "data"
+    data = drawn_run / "data"
     places = {
-        "config": data / "demo.yaml",
+        "config": data / "drawings.yaml",
         "data": data,
-        "bundle": demo_run / "run" / "bundle",
+        "bundle": drawn_run / "run" / "bundle",
         "manifest": data / "manifest.csv",
     }
     done = run_vision(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
@@ -257,9 +241,9 @@ def test_a_mistake_is_answered_with_place_value_and_remedy(
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_path_among_right_ones_is_told_before_anything_is_written(demo_run: Path) -> None:
-    picture = demo_run / "data" / "images" / "buk-m1-12.jpg"
-    done = run_vision("classify", "-m", demo_run / "run" / "bundle", "-f", "json", picture, "no*.png")
+def test_a_wrong_path_among_right_ones_is_told_before_anything_is_written(drawn_run: Path) -> None:
+    picture = drawn_run / "data" / "images" / "buk-m1-12.jpg"
+    done = run_vision("classify", "-m", drawn_run / "run" / "bundle", "-f", "json", picture, "no*.png")
     assert (done.returncode, done.stdout) == (2, "")
 
 
@@ -277,28 +261,28 @@ def test_a_wrong_path_among_right_ones_is_told_before_anything_is_written(demo_r
     ],
 )
 def test_a_manifest_that_cannot_be_judged_by_is_refused(
-    demo_run: Path, tmp_path: Path, before: str, after: str, message: str
+    drawn_run: Path, tmp_path: Path, before: str, after: str, message: str
 ) -> None:
-    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+    data = Path(shutil.copytree(drawn_run / "data", tmp_path / "data"))
     text = (data / "manifest.csv").read_text()
     assert before in text
     (data / "manifest.csv").write_text(text.replace(before, after, 1))
     out = tmp_path / "e"
-    done = run_vision("evaluate", "-m", demo_run / "run" / "bundle", "--manifest", data / "manifest.csv", "-o", out)
+    done = run_vision("evaluate", "-m", drawn_run / "run" / "bundle", "--manifest", data / "manifest.csv", "-o", out)
     assert done.returncode == 3
     assert re.search(message, done.stderr), done.stderr
     assert not out.exists()
 
 
-def test_predictions_that_were_edited_are_told_by_row_and_value(demo_run: Path, tmp_path: Path) -> None:
+def test_predictions_that_were_edited_are_told_by_row_and_value(drawn_run: Path, tmp_path: Path) -> None:
     row = {"file_name": "a.jpg", "status": "fine", "label": "shilka", "probability": 1.0, "top": []}
     (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
     done = run_vision("report", tmp_path / "p.jsonl")
     assert "row 1: status 'fine': it is 'ok' or 'error'" in done.stderr
 
 
-def test_a_taxonomy_of_ones_own_serves_training_evaluation_and_report(demo_run: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(demo_run / "data", tmp_path / "data"))
+def test_a_taxonomy_of_ones_own_serves_training_evaluation_and_report(drawn_run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(drawn_run / "data", tmp_path / "data"))
     classes = {"tor-m1": "cat", "osa-akm": "dog", "shilka": "cow", "buk-m1": "pig"}
     text = (data / "manifest.csv").read_text()
     for ours, theirs in classes.items():
@@ -310,21 +294,21 @@ def test_a_taxonomy_of_ones_own_serves_training_evaluation_and_report(demo_run: 
     (data / "tree.yaml").write_text(json.dumps({**tree, "families": families, "classes": listed}))
     settings = ["taxonomy=tree.yaml", "backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64"]
     overrides = [part for setting in settings for part in ("--set", setting)]
-    done = run_vision("train", data / "demo.yaml", *overrides, "--runs", tmp_path, "--cache", tmp_path / "c")
+    done = run_vision("train", data / "drawings.yaml", *overrides, "--runs", tmp_path, "--cache", tmp_path / "c")
     assert done.returncode == 0, done.stderr
-    bundle, out = tmp_path / "demo" / "bundle", tmp_path / "e"
+    bundle, out = tmp_path / "drawings" / "bundle", tmp_path / "e"
     done = run_vision("evaluate", "-m", bundle, "--manifest", data / "manifest.csv", "--split", "test", "-o", out)
     assert done.returncode == 0, done.stderr
     assert run_vision("report", out / "predictions.parquet").returncode == 0
-    again = run_vision("train", tmp_path / "demo" / "config.yaml", "--dry-run", "--runs", tmp_path / "other")
+    again = run_vision("train", tmp_path / "drawings" / "config.yaml", "--dry-run", "--runs", tmp_path / "other")
     assert again.returncode == 0, again.stderr
 
 
-def test_doctor_tells_versions_and_whether_a_bundle_loads(demo_run: Path) -> None:
-    done = run_vision("doctor", "-m", demo_run / "run" / "bundle")
+def test_doctor_tells_versions_and_whether_a_bundle_loads(drawn_run: Path) -> None:
+    done = run_vision("doctor", "-m", drawn_run / "run" / "bundle")
     assert done.returncode == 0, done.stdout
-    assert re.search(r"ok +bundle +demo, 4 classes, loads", done.stdout)
-    assert run_vision("doctor", "-m", demo_run).returncode == 2
+    assert re.search(r"ok +bundle +drawings, 4 classes, loads", done.stdout)
+    assert run_vision("doctor", "-m", drawn_run).returncode == 2
 
 
 def test_taxonomy_shows_cues_with_their_provenance() -> None:

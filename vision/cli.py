@@ -164,33 +164,43 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """Draw a handful of pictures, then check, train, evaluate and classify on them: the whole way in a minute.
+    """Check, train, evaluate and classify rendered look-alikes that come along: the whole way in a few minutes.
 
-    The pictures are simple shapes that code draws: they show how the tool works, not how well.
+    It ends with the vehicle of an incident, of which no training picture tells. Needs no network.
     """
     _need_training_extra()
+    import json
     import shutil
 
+    from vision.bundle import load_bundle
     from vision.config import load_config
-    from vision.data.demo import write_demo_data
+    from vision.data.demo import demo_config_path, demo_data_folder, demo_pictures
+    from vision.data.manifest import load_manifest
     from vision.errors import OutputError
 
-    data_dir = out / "data"
-    if out.exists() and any(out.iterdir()) and not (data_dir / "demo.yaml").exists():
+    marker = out / "this-is-a-demo"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
         raise OutputError(f"{out}: not empty and not an earlier demo; choose another folder with --out")
     shutil.rmtree(out, ignore_errors=True)
-    _say(f"1/4 drawing pictures into {data_dir}")
-    config = load_config(write_demo_data(data_dir))
-    _say("2/4 checking the data set")
-    _check_data(data_dir / "manifest.csv", None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
-    _say("3/4 training and evaluating")
+    out.mkdir(parents=True)
+    marker.touch()
+    manifest_path = demo_data_folder() / "manifest.csv"
+    _say(f"1/4 checking the data set {demo_data_folder()}")
+    _check_data(manifest_path, None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
+    _say("2/4 training, and evaluating on the test split")
+    config = load_config(demo_config_path(), [f"data.manifest={json.dumps(str(manifest_path))}"])
     _train(config, out / "run", out / "cache", dry_run=False, resume=False, overwrite=False)
-    _say("4/4 classifying a picture of the test split")
     bundle_dir = out / "run" / "bundle"
-    picture = data_dir / "images" / "tor-m1-11.jpg"
-    _classify([str(picture)], bundle_dir, OutputFormat.TABLE, None, recursive=False, top_k=4)
-    print(f"Open in a browser:   {out / 'run' / 'evaluation' / 'report' / 'index.html'}")
-    print(f"Classify a picture:  vision classify --model {bundle_dir} PICTURE")
+    _say("3/4 evaluating on the class that no training picture shows")
+    _evaluate_bundle(load_bundle(bundle_dir), load_manifest(manifest_path), "novel", out / "novel", None)
+    _say("4/4 classifying three pictures")
+    for what, picture in demo_pictures(load_manifest(manifest_path)).items():
+        print(f"\n{what}")
+        _classify([str(picture)], bundle_dir, OutputFormat.TABLE, None, recursive=False, top_k=4)
+    print("\nOpen in a browser")
+    print(f"  which classes are taken for which:    {out / 'run' / 'evaluation' / 'report' / 'index.html'}")
+    print(f"  what the vehicle of the incident is:  {out / 'novel' / 'report' / 'index.html'}")
+    print(f"Classify a picture\n  vision classify --model {bundle_dir} PICTURE")
 
 
 @app.command()

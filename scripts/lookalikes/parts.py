@@ -248,3 +248,154 @@ def _convex_order(points: NDArray[np.float64]) -> NDArray[np.int64]:
     from scipy.spatial import ConvexHull
 
     return np.asarray(ConvexHull(points).vertices)
+
+
+def lathe(profile: Sequence[tuple[float, float]], at: Point, axis: Point, sections: int = 24) -> Mesh:
+    """A turned body: a curve of (radius, distance along the axis) swept round the axis.
+
+    Args:
+        profile: Corners of the curve, from the axis to the axis, or a loop whose last corner is the first.
+        at: Where the distance is zero.
+        axis: Direction in which the distance counts.
+        sections: Around.
+    """
+    unit = np.asarray(axis, dtype=float) / np.linalg.norm(axis)
+    helper = np.array([0.0, 0.0, 1.0]) if abs(unit[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    side = np.cross(unit, helper)
+    side /= np.linalg.norm(side)
+    angles = np.linspace(0, 2 * math.pi, sections, endpoint=False)
+    ring = np.cos(angles)[:, None] * side + np.sin(angles)[:, None] * np.cross(unit, side)
+    vertices = np.concatenate([np.asarray(at) + radius * ring + along * unit for radius, along in profile])
+    here, beside = np.arange(sections), (np.arange(sections) + 1) % sections
+    faces = []
+    for index in range(len(profile) - 1):
+        low, high = index * sections, (index + 1) * sections
+        if profile[index][0] > 0:
+            faces.append(np.stack([low + here, low + beside, high + here], axis=1))
+        if profile[index + 1][0] > 0:
+            faces.append(np.stack([low + beside, high + beside, high + here], axis=1))
+    triangles = np.concatenate(faces)
+    corners = vertices[triangles] - np.asarray(at)
+    if np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) < 0:
+        triangles = triangles[:, ::-1]
+    return Mesh(vertices, triangles, process=False)
+
+
+def bars(middles: NDArray[np.float64], along: NDArray[np.float64], size: Point) -> Mesh:
+    """Many equal boxes as one mesh, each lying along a direction without a sideways part.
+
+    Args:
+        middles: (N, 3) middles.
+        along: (N, 3) unit directions of their length, y being 0.
+        size: Length, width (along y), thickness.
+    """
+    template = trimesh.creation.box()
+    corners = np.asarray(template.vertices) * size
+    across = np.array([0.0, 1.0, 0.0])
+    frames = np.stack([along, np.broadcast_to(across, along.shape), np.cross(along, across)], axis=1)
+    vertices = middles[:, None, :] + np.einsum("vk,nki->nvi", corners, frames)
+    faces = np.asarray(template.faces)[None] + 8 * np.arange(len(middles))[:, None, None]
+    return Mesh(vertices.reshape(-1, 3), faces.reshape(-1, 3), process=False)
+
+
+def road_wheel(radius: float, width: float, *, ribs: int = 0, dish: float = 0.07) -> Model:
+    """A double road wheel at the origin, outside towards +y: two rubber tyres, a dished disc, a hub, ribs if any."""
+    half, groove, inner = width / 2, width * 0.1, radius * 0.84
+    tyres = [(inner, -half), (radius, -half), (radius, -groove), (inner, -groove), (inner, groove), (radius, groove)]
+    model = Model().add("rubber", lathe([*tyres, (radius, half), (inner, half), (inner, -half)], (0, 0, 0), (0, 1, 0)))
+    face = [(0, half + 0.03), (radius * 0.2, half + 0.03), (radius * 0.24, half - 0.01), (radius * 0.36, half - dish)]
+    rim = [(radius * 0.68, half - dish * 0.8), (radius * 0.76, half + 0.012), (radius * 0.86, half + 0.012)]
+    back = [(radius * 0.86, -half + 0.01), (0, -half + 0.01)]
+    model.add("body", lathe([*face, *rim, *back], (0, 0, 0), (0, 1, 0)))
+    if ribs:
+        angles = np.linspace(0, 2 * math.pi, ribs, endpoint=False)
+        along = np.stack([np.cos(angles), np.zeros(ribs), np.sin(angles)], axis=1)
+        middles = along * radius * 0.48 + np.array([0, half - dish * 0.5, 0])
+        model.add("body", bars(middles, along, (radius * 0.48, dish, radius * 0.09)))
+    model.add("dark", disc((0, half + 0.035, 0), radius * 0.11, 0.03, (0, 1, 0)))
+    return model
+
+
+def toothed_wheel(radius: float, width: float, teeth: int = 13) -> Model:
+    """A drive sprocket at the origin, outside towards +y."""
+    half = width / 2
+    face = [(0, half + 0.04), (radius * 0.3, half + 0.04), (radius * 0.4, half - 0.03), (radius * 0.9, half)]
+    model = Model().add("body", lathe([*face, (radius * 0.9, -half), (0, -half)], (0, 0, 0), (0, 1, 0)))
+    angles = np.linspace(0, 2 * math.pi, teeth, endpoint=False)
+    along = np.stack([np.cos(angles), np.zeros(teeth), np.sin(angles)], axis=1)
+    for side in (-1, 1):
+        middles = along * radius * 0.95 + np.array([0, side * (half - 0.02), 0])
+        model.add("metal", bars(middles, along, (radius * 0.3, 0.045, radius * 0.2)))
+    angles = angles[::2] + 0.2
+    along = np.stack([np.cos(angles), np.zeros(len(angles)), np.sin(angles)], axis=1)
+    model.add("dark", bars(along * radius * 0.62 + np.array([0, half, 0]), along, (radius * 0.2, 0.03, radius * 0.16)))
+    return model
+
+
+def running_gear(
+    wheel_xs: Sequence[float],
+    *,
+    radius: float,
+    gauge: float,
+    track_width: float,
+    front: tuple[float, float, float],
+    rear: tuple[float, float, float],
+    drive: str,
+    return_rollers: Sequence[float] = (),
+    roller_z: float = 0.0,
+    ribs: int = 0,
+    dish: float = 0.07,
+    sag: float = 0.04,
+) -> Model:
+    """Two tracks like `tracks`, with dished wheels, a toothed sprocket, a sagging upper run and cleats on the links.
+
+    Args:
+        wheel_xs: Where the road wheels stand, in m.
+        radius: Of a road wheel, in m.
+        gauge: Between the middles of the tracks, in m.
+        track_width: In m.
+        front: x, z and radius of the wheel in front.
+        rear: x, z and radius of the wheel behind.
+        drive: `front` or `rear`, the end with the sprocket.
+        return_rollers: Where rollers carry the upper run.
+        roller_z: Their height.
+        ribs: Ribs on a road wheel.
+        dish: How far a road wheel's disc stands behind its rim, in m.
+        sag: How far the upper run hangs through between two supports, in m.
+    """
+    thickness, pitch = 0.07, 0.14
+    circles = [(wheel_x, radius + thickness, radius) for wheel_x in wheel_xs] + [front, rear]
+    circles += [(roller_x, roller_z, 0.12) for roller_x in return_rollers]
+    angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
+    points = np.concatenate(
+        [np.array([x, z]) + (r + thickness / 2) * np.stack([np.cos(angles), np.sin(angles)], 1) for x, z, r in circles]
+    )
+    hull = points[_convex_order(points)]
+    hull = np.concatenate([hull, hull[:1]])
+    reached = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(hull, axis=0), axis=1))])
+    num_links = round(reached[-1] / pitch)
+    where = np.arange(num_links) * reached[-1] / num_links
+    path = np.stack([np.interp(where, reached, hull[:, axis]) for axis in (0, 1)], axis=1)
+    for end, start in pairwise(sorted([front[0], rear[0], *return_rollers])):
+        share = (path[:, 0] - end) / (start - end)
+        upper = (share > 0) & (share < 1) & (path[:, 1] > radius + 2 * thickness)
+        path[upper, 1] -= 4 * sag * (share * (1 - share))[upper]
+    tangents = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    along = np.stack([tangents[:, 0], np.zeros(num_links), tangents[:, 1]], axis=1)
+    outward = np.stack([tangents[:, 1], np.zeros(num_links), -tangents[:, 0]], axis=1)
+    middles = np.stack([path[:, 0], np.zeros(num_links), path[:, 1]], axis=1)
+    side_model = Model().add("dark", bars(middles, along, (pitch * 0.9, track_width, thickness * 0.7)))
+    side_model.add("metal", bars(middles + outward * 0.035, along, (pitch * 0.24, track_width * 0.94, 0.035)))
+    wheel_model = road_wheel(radius, track_width * 0.78, ribs=ribs, dish=dish)
+    for wheel_x in wheel_xs:
+        side_model.join(wheel_model.moved(wheel_x, 0, radius + thickness))
+    for name, (x, z, end_radius) in (("front", front), ("rear", rear)):
+        end = toothed_wheel(end_radius, track_width * 0.7)
+        if name != drive:
+            end = road_wheel(end_radius, track_width * 0.6, ribs=6, dish=0.05)
+        side_model.join(end.moved(x, 0, z))
+    for roller_x in return_rollers:
+        side_model.add("body", disc((roller_x, 0, roller_z), 0.12, track_width * 0.6, (0, 1, 0)))
+    left = side_model.moved(0, gauge / 2)
+    return left.mirrored().join(left)

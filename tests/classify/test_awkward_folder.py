@@ -56,9 +56,9 @@ BROKEN = [
 
 
 @pytest.fixture(scope="module")
-def awkward_dir(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def awkward_dir(drawn_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("awkward")
-    with Image.open(demo_run / "data" / "images" / "tor-m1-00.jpg") as opened:
+    with Image.open(drawn_run / "data" / "images" / "tor-m1-00.jpg") as opened:
         picture = opened.convert("RGB")
     write_readable(folder, picture)
     write_broken(folder, picture)

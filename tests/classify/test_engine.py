@@ -18,8 +18,8 @@ from vision.classify.engine import Engine, nearest_similarities
 
 
 @pytest.fixture(scope="module")
-def pictures(demo_run: Path) -> list[Path]:
-    return sorted((demo_run / "data" / "images").iterdir())
+def pictures(drawn_run: Path) -> list[Path]:
+    return sorted((drawn_run / "data" / "images").iterdir())
 
 
 def test_batch_and_single_agree_exactly(engine: Engine, pictures: list[Path]) -> None:
@@ -34,16 +34,16 @@ def test_rows_come_in_input_order_whatever_each_picture_costs(engine: Engine, pi
     assert [row.file_name for row in rows] == names
 
 
-def test_a_training_picture_is_its_own_nearest(engine: Engine, demo_run: Path) -> None:
-    row = engine.classify(demo_run / "data" / "images" / "osa-akm-00.jpg")
+def test_a_training_picture_is_its_own_nearest(engine: Engine, drawn_run: Path) -> None:
+    row = engine.classify(drawn_run / "data" / "images" / "osa-akm-00.jpg")
     assert row.nearest[0].file_name == "images/osa-akm-00.jpg"
     assert row.nearest[0].similarity == pytest.approx(1, abs=1e-5)
     assert row.novelty == pytest.approx(0, abs=1e-5)
-    assert row.nearest[0].attribution == '"Drawing osa-akm 0" by vision demo (CC0-1.0)'
+    assert row.nearest[0].attribution == '"Drawing osa-akm 0" by the tests of vision (CC0-1.0)'
 
 
-def test_a_picture_that_was_trained_on_is_told_to_be_one(engine: Engine, demo_run: Path) -> None:
-    images = demo_run / "data" / "images"
+def test_a_picture_that_was_trained_on_is_told_to_be_one(engine: Engine, drawn_run: Path) -> None:
+    images = drawn_run / "data" / "images"
     assert engine.classify(images / "osa-akm-00.jpg").reason.startswith("trained on this very picture")
     assert "trained on" not in engine.classify(images / "osa-akm-12.jpg").reason
 

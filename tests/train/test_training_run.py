@@ -32,12 +32,12 @@ def train(config: Config, folder: Path, cache: Path) -> TrainingResult:
 
 
 @pytest.fixture(scope="module")
-def small_config(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Random weights of a small network on the demo's pictures: seconds, and every stage of a run."""
+def small_config(drawn_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Random weights of a small network on the drawn pictures: seconds, and every stage of a run."""
     folder = tmp_path_factory.mktemp("data")
-    shutil.copytree(demo_run / "data", folder, dirs_exist_ok=True)
+    shutil.copytree(drawn_run / "data", folder, dirs_exist_ok=True)
     overrides = ["backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64", "train.folds=3"]
-    return load_config(folder / "demo.yaml", overrides)
+    return load_config(folder / "drawings.yaml", overrides)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_the_bundle_tells_no_folder_of_this_machine(small_run: TrainingResult, s
 
 def test_attribution_of_every_training_picture_is_in_the_bundle(small_run: TrainingResult) -> None:
     page = (small_run.bundle.folder / "ATTRIBUTION.md").read_text()
-    assert page.count("vision demo") == 32
+    assert page.count("the tests of vision") == 32
     assert "32 pictures" in page
 
 

@@ -66,7 +66,12 @@ class Candidate:
 
 
 def fit_probe(
-    features: NDArray[np.float32], class_indices: NDArray[np.int64], num_classes: int, strength: float
+    features: NDArray[np.float32],
+    class_indices: NDArray[np.int64],
+    num_classes: int,
+    strength: float,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> LinearProbe:
     """Multinomial logistic regression with an L2 penalty on standardised features.
 
@@ -78,12 +83,14 @@ def fit_probe(
         class_indices: (N,), in [0, K).
         num_classes: K; classes without pictures get the logit -inf and are never answered.
         strength: C, on features divided by the square root of D.
+        weights: (N,) how much each picture counts; all alike by default.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    scale = features.std(axis=0, dtype=np.float64)
+    exact = features.astype(np.float64)
+    mean = np.average(exact, axis=0, weights=weights)
+    scale = np.sqrt(np.average((exact - mean) ** 2, axis=0, weights=weights))
     scale = np.where(scale > 1e-9, scale, 1.0)
     norm = np.sqrt(features.shape[1])
-    rows = (features - mean) / scale / norm  # (N, D)
+    rows = (exact - mean) / scale / norm  # (N, D)
     basis = None
     if rows.shape[0] < rows.shape[1]:
         basis = np.linalg.svd(rows, full_matrices=False)[2]  # (N, D)
@@ -96,7 +103,8 @@ def fit_probe(
     else:
         # newton-cg: exact and, in these few dimensions, several times faster than lbfgs.
         # It fits two classes as one difference; both halves of it make the same probabilities.
-        model = LogisticRegression(C=strength, max_iter=500, tol=1e-5, solver="newton-cg").fit(rows, class_indices)
+        model = LogisticRegression(C=strength, max_iter=500, tol=1e-5, solver="newton-cg")
+        model.fit(rows, class_indices, sample_weight=weights)
         if len(present) == 2:
             weight[present] = np.concatenate([-model.coef_, model.coef_]) / 2
             bias[present] = np.concatenate([-model.intercept_, model.intercept_]) / 2
