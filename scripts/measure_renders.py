@@ -54,7 +54,9 @@ def main() -> None:
 
     manifest = load_manifest(arguments.renders)
     index = {name: position for position, name in enumerate(prepared.classes)}
-    covered = {known: name for name in prepared.classes for known in (name, *prepared.taxonomy.vehicle_class(name).covers)}
+    covered = {
+        known: name for name in prepared.classes for known in (name, *prepared.taxonomy.vehicle_class(name).covers)
+    }
     rows = manifest.table.filter(manifest.table["label"].is_in(list(covered)))
     outlines = pl.read_csv(manifest.folder / "outlines.csv").rows_by_key("file_name", named=True, unique=True)
     images = [

@@ -3,8 +3,8 @@
     python scripts/render_lookalikes.py                          # datasets/lookalikes, as it is shipped
     python scripts/render_lookalikes.py --out more --classes shilka,buk-m1 --per-class 500 --seed 7
 
-The same seed, size, samples and variant give the same pictures, on the same kind of processor to the byte. A run that is
-interrupted goes on where it stopped; with a larger --per-class it adds pictures. Needs the extra `render`.
+The same seed, size, samples and variant give the same pictures, on the same kind of processor to the byte. A run that
+is interrupted goes on where it stopped; with a larger --per-class it adds pictures. Needs the extra `render`.
 """
 
 from __future__ import annotations

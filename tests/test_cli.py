@@ -171,7 +171,13 @@ def test_refused_licences_exit_4(drawn_run: Path, tmp_path: Path) -> None:
 
 def test_a_dry_run_tells_the_plan_and_trains_nothing(drawn_run: Path, tmp_path: Path) -> None:
     done = run_vision(
-        "train", drawn_run / "data" / "drawings.yaml", "--runs", tmp_path / "runs", "--cache", tmp_path / "c", "--dry-run"
+        "train",
+        drawn_run / "data" / "drawings.yaml",
+        "--runs",
+        tmp_path / "runs",
+        "--cache",
+        tmp_path / "c",
+        "--dry-run",
     )
     assert done.returncode == 0, done.stderr
     assert "56 pictures (calibration 12, test 12, train 32), 4 classes" in done.stderr
@@ -215,7 +221,10 @@ def test_a_dry_run_tells_the_plan_and_trains_nothing(drawn_run: Path, tmp_path: 
         (["train", "{config}", "--set", "features.input_px=1"], r"input_px.*greater than or equal to 32, not 1"),
         (["train", "{config}", "--set", "seed=true"], r"--set seed=true: seed: .* not True"),
         (["train", "{config}", "--resume", "--overwrite"], r"--resume goes on .* --overwrite removes it; give one"),
-        (["train", "{config}", "--runs", "{manifest}"], r"manifest\.csv/drawings: cannot be used for a run|manifest\.csv"),
+        (
+            ["train", "{config}", "--runs", "{manifest}"],
+            r"manifest\.csv/drawings: cannot be used for a run|manifest\.csv",
+        ),
         (["classify", "-m", "{bundle}", "x.jpg", "no*such.jpg"], r"no\*such\.jpg: the pattern matches no file"),
         (
             ["evaluate", "-m", "{bundle}", "--manifest", "{manifest}", "-o", "{config}"],

@@ -57,7 +57,9 @@ def developed(radiance: Array, depth: Array, random: Generator, weather: str, di
             ImageFilter.UnsharpMask(radius=1.2, percent=int(random.integers(30, 140)), threshold=2)
         )
     coarse = random.normal(0, 1, ((rows + 1) // 2, (columns + 1) // 2, 3)).repeat(2, 0).repeat(2, 1)[:rows, :columns]
-    noise = float(np.exp(random.uniform(math.log(0.3), math.log(5.0)))) * (0.7 * random.normal(0, 1, values.shape) + 0.5 * coarse)
+    noise = float(np.exp(random.uniform(math.log(0.3), math.log(5.0)))) * (
+        0.7 * random.normal(0, 1, values.shape) + 0.5 * coarse
+    )
     noisy = np.asarray(picture, dtype=np.float64) + noise
     if random.random() < 0.08:
         noisy = np.repeat(noisy.mean(axis=-1, keepdims=True), 3, axis=-1)

@@ -35,5 +35,6 @@ def stowage(random: Generator, *, x_from: float, x_to: float, y: float, z: float
 
 
 def plate(corners: Sequence[tuple[float, float, float]], thickness: float = 0.03) -> Mesh:
+    """A thin plate over some corners, of about the given thickness in m."""
     shifted = [(x + thickness, y + thickness, z + thickness) for x, y, z in corners]
     return loft([corners, shifted])

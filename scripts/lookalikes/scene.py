@@ -1,8 +1,8 @@
 """A vehicle at a place, seen by a camera: the path-traced picture and how it was taken.
 
-Nothing but the vehicle depends on its class: places, light, weather, camera and framing are drawn in the same way for
-all. The lens is chosen so that the vehicle fills a drawn share of the picture, as a photographer would; where the camera
-stands is drawn without regard to the vehicle. Lengths in m, angles in degrees unless named otherwise.
+Nothing but the vehicle depends on its class: places, light, weather, camera and framing are drawn alike for all. The lens
+is chosen so that the vehicle fills a drawn share of the picture, as a photographer would; where the camera stands is
+drawn without regard to the vehicle. Lengths in m, angles in degrees unless named otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Shot:
         camera_height: eye (1.4 to 2 m), raised (2.5 to 4.5 m) or roof (6 to 12 m).
         distance: How much of the picture the vehicle fills: near (78 % or more), middle, far (50 % or less).
         weather: clear, overcast, dusk, haze, rain or dust.
-        occlusion: How much of the vehicle's outline is behind other things: none (4 % at most), some (30 %), much (60 %).
+        occlusion: Share of the vehicle's outline behind other things: none (4 % at most), some (30 %), much (60 %).
     """
 
     view: str
@@ -142,7 +142,7 @@ def _drawn_view(
     random: Generator, place: Place, points: Array, raised: str, far: str, height_of_width: float
 ) -> tuple[float, _View]:
     azimuth = float(random.uniform(0, 360))
-    reach = float(np.exp(random.uniform(math.log(14), math.log(60))))
+    reach = float(np.exp(random.uniform(math.log(10), math.log(50))))
     x, y = reach * math.cos(math.radians(azimuth)), reach * math.sin(math.radians(azimuth))
     eye = {"eye": (1.4, 2.0), "raised": (2.5, 4.5), "roof": (6.0, 12.0)}[raised]
     camera = np.array([x, y, float(place.height_at(x, y)) + float(random.uniform(*eye))])

@@ -29,6 +29,7 @@ _GROUNDS: dict[str, tuple[Colour, Colour]] = {
     "concrete": ((0.34, 0.33, 0.31), (0.26, 0.26, 0.24)),
     "snow": ((0.75, 0.77, 0.80), (0.50, 0.50, 0.50)),
 }
+_GROUND_SHARES = (0.25, 0.16, 0.16, 0.1, 0.17, 0.1, 0.06)
 _BLADES = {"grass": 1.0, "dry grass": 1.0, "soil": 0.15}
 _GROUND_PX, _GROUND_M = 1024, 48.0
 _FLAT_M = 8.0  # no relief nearer to the vehicle, which would float or sink
@@ -93,7 +94,7 @@ class Place:
 
 def drawn_place(random: Generator) -> Place:
     """A place drawn at random."""
-    kind = str(random.choice(list(_GROUNDS)))
+    kind = str(random.choice(list(_GROUNDS), p=_GROUND_SHARES))
     rough = float(random.uniform(0.2, 1.2))
     waves = np.stack(
         [
@@ -114,10 +115,11 @@ def drawn_place(random: Generator) -> Place:
     if random.random() < 0.75:  # the edge of a wood, or a row of houses
         start, width, far = random.uniform(0, 2 * math.pi), random.uniform(1.2, 5.0), random.uniform(60, 200)
         kind_of_row = str(random.choice(["tree", "tree", "tree", "house"]))
-        for angle in np.linspace(start, start + width, int(width * (far / 4.5 if kind_of_row == "tree" else far / 16))):
-            things.append(
-                _standing(random, place, float(far * random.uniform(0.9, 1.2)), float(angle), kind_of_row, coarse=True)
-            )
+        num = int(width * (far / 4.5 if kind_of_row == "tree" else far / 16))
+        things += [
+            _standing(random, place, float(far * random.uniform(0.9, 1.2)), float(angle), kind_of_row, coarse=True)
+            for angle in np.linspace(start, start + width, num)
+        ]
     return Place(kind, waves, place.ground_colours, tuple(things), leaf)
 
 
@@ -298,8 +300,10 @@ def _block(random: Generator, kind: str, tall: float) -> tuple[Coloured, float]:
         length, width, walls = random.uniform(7, 14), random.uniform(5, 9), random.uniform(2.6, 6)
         roof = prism([(-width / 2, walls), (0, walls + random.uniform(0.3, 2.5)), (width / 2, walls)], length)
         shape = [_plain(box(width, length, walls, (0, 0, 0)), colour), _plain(roof, colour * random.uniform(0.3, 0.8))]
-        for side in np.arange(-length / 2 + 1, length / 2 - 0.5, 2.2):
-            shape.append(_plain(box(width + 0.06, 1.0, 1.2, (0, side, 1.0)), (0.03, 0.035, 0.04)))
+        shape += [
+            _plain(box(width + 0.06, 1.0, 1.2, (0, side, 1.0)), (0.03, 0.035, 0.04))
+            for side in np.arange(-length / 2 + 1, length / 2 - 0.5, 2.2)
+        ]
         reach = length / 2
     else:
         length = tall * random.uniform(1, 3) if kind == "wall" else random.uniform(0.8, 2.4)

@@ -17,9 +17,9 @@ from vision.taxonomy import load_taxonomy
 pytest.importorskip("mitsuba", reason="the extra 'render' is not installed")
 pytest.importorskip("pyoidn", reason="the extra 'render' is not installed")
 
-from lookalikes.catalogue import NEIGHBOURS, NOVEL, VEHICLES  # noqa: E402
-from lookalikes.paint import painted  # noqa: E402
-from lookalikes.surroundings import drawn_place  # noqa: E402
+from lookalikes.catalogue import NEIGHBOURS, NOVEL, VEHICLES
+from lookalikes.paint import painted
+from lookalikes.surroundings import drawn_place
 
 SCRIPT = REPOSITORY / "scripts" / "render_lookalikes.py"
 
