@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictInt, field_validator
 
 from vision.data.licences import LicencePolicy
 from vision.errors import ConfigError
@@ -84,8 +84,10 @@ class FeatureSettings(_Settings):
 class TrainSettings(_Settings):
     """How the classifier is fitted."""
 
-    strategy: Literal["probe"] = "probe"
-    """`probe`: frozen features and multinomial logistic regression."""
+    strategy: Literal["probe", "finetune"] = "probe"
+    """`probe`: frozen features and multinomial logistic regression. `finetune`: from there, the last stages too."""
+    budget: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?\s*[smh]$")] = "10m"
+    """Time that fine-tuning may take on this machine: `90s`, `10m`, `2h`. `auto` settings are chosen to fit into it."""
     strengths: tuple[Strength, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
     """Candidates for C, the inverse of the L2 penalty on standardised features of unit mean square norm."""
     inner_folds: StrictInt = Field(default=4, ge=2)
@@ -97,12 +99,96 @@ class TrainSettings(_Settings):
 
     _one_is_a_list = field_validator("strengths", mode="before")(_as_list)
 
+    @property
+    def budget_s(self) -> float:
+        """The budget in seconds."""
+        return float(self.budget[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.budget[-1]]
+
     @field_validator("folds")
     @classmethod
     def _none_or_several(cls, value: int) -> int:
         if value == 1:
             raise ValueError("needs at least 2 folds, or 0 for none")
         return value
+
+
+Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FinetuneSettings(_Settings):
+    """How the last stages are trained, with `train.strategy: finetune`. `auto`: from machine, data and budget."""
+
+    from_stage: Auto | Annotated[StrictInt, Field(ge=0)] = "auto"
+    """First stage that is trained; 0 trains the whole network. Those before it run once a view."""
+    views: Auto | Annotated[StrictInt, Field(ge=0, le=64)] = "auto"
+    """Augmented views of each picture; 0 trains on the picture and its mirror image."""
+    epochs: Auto | Annotated[StrictInt, Field(ge=1)] = "auto"
+    """Passes over the training pictures, each with one view of every picture."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the trained part; `auto` takes the one that is faster on this machine."""
+    batch_size: StrictInt = Field(default=32, ge=1)
+    """Pictures in a batch."""
+    accumulate: StrictInt = Field(default=1, ge=1)
+    """Batches to a step of the optimiser."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """Of the classifier; stages below it have less."""
+    layer_decay: float = Field(default=0.6, gt=0, le=1)
+    """The learning rate falls by this factor a stage, from the classifier down."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """AdamW's, on weights; not on biases and norms."""
+    warm_up: Share = 0.1
+    """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Longest gradient."""
+    ema: float = Field(default=0.97, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the truth that is spread over all classes."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Mixing of two pictures' maps at the cut, with weights from Beta(mixup, mixup); 0 mixes none."""
+    look_alike_margin: float = Field(default=0.0, ge=0)
+    """Logit that a look-alike of the true class is given in advance during training, so that it is kept farther off."""
+    family_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss at the level of families beside that of classes."""
+    balanced_sampling: bool = False
+    """Draw every class as often, however few pictures it has."""
+    logit_adjustment: float = Field(default=0.0, ge=0)
+    """Strength of the correction for how many pictures a class has (Menon et al. 2021, arXiv 2007.07314); 1 is full."""
+    norm_statistics: bool = False
+    """Let batch normalisation follow the training pictures, for pictures far from those of pretraining."""
+    patience: StrictInt = Field(default=8, ge=1)
+    """Epochs without a better calibration loss after which training stops."""
+
+
+Preset = Literal["none", "light", "standard", "field"]
+StrictShare = Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
+class AugmentationSettings(_Settings):
+    """How training pictures are varied: a preset, and strengths from 0 to 1 that override it kind by kind."""
+
+    preset: Preset = "standard"
+    """`none`; `light`: mirror images, small crops, mild colours; `standard`: also viewpoint, blur, compression, some
+    occlusion; `field`: also weather, heavy compression, low resolution, greyscale."""
+    viewpoint: StrictShare | None = None
+    """Rotation, perspective, shear. Here and below: 0 leaves it out, empty takes what the preset says."""
+    scale: StrictShare | None = None
+    """Crops, which keep at least 60 % of the area at 1, and pictures made smaller on grey."""
+    occlusion: StrictShare | None = None
+    """Boxes of grey, of one colour or of noise that hide parts."""
+    weather: StrictShare | None = None
+    """Fog, rain, glare of the sun, shadows."""
+    blur: StrictShare | None = None
+    """Of motion, of a lens out of focus, Gaussian."""
+    camera: StrictShare | None = None
+    """Low resolution, noise, JPEG compression."""
+    colour: StrictShare | None = None
+    """Brightness, contrast, hue, saturation, gamma."""
+    greyscale: StrictShare | None = None
+    """Share of the views without colour."""
+    flip: StrictBool | None = None
+    """Half of the views mirrored left to right; never upside down."""
 
 
 class Config(_Settings):
@@ -118,6 +204,8 @@ class Config(_Settings):
     backbone: BackboneSettings = BackboneSettings()
     features: FeatureSettings = FeatureSettings()
     train: TrainSettings = TrainSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    augment: AugmentationSettings = AugmentationSettings()
 
     @field_validator("name")
     @classmethod

@@ -44,6 +44,10 @@ class WeightsError(VisionError):
     """Pretrained weights are missing or do not fit the network."""
 
 
+class TrainingError(VisionError):
+    """Training went wrong in a way that settings or data can mend."""
+
+
 class BundleError(VisionError):
     """A model bundle is missing, incomplete or not what its digests say."""
 

@@ -1,8 +1,8 @@
 """A vehicle at a place, seen by a camera: the path-traced picture and how it was taken.
 
-Nothing but the vehicle depends on its class: places, light, weather, camera and framing are drawn alike for all. The lens
-is chosen so that the vehicle fills a drawn share of the picture, as a photographer would; where the camera stands is
-drawn without regard to the vehicle. Lengths in m, angles in degrees unless named otherwise.
+Nothing but the vehicle depends on its class: places, light, weather, camera and framing are drawn alike for all. The
+lens is chosen so that the vehicle fills a drawn share of the picture, as a photographer would; where the camera stands
+is drawn without regard to the vehicle. Lengths in m, angles in degrees unless named otherwise.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ class ProbedNetwork(nn.Module):
 
 def export_onnx(network: ProbedNetwork, path: Path, *, input_px: int) -> None:
     """Write the network as one ONNX file with a free batch size, without paths or times in it."""
+    export_module(network, path, input_px=input_px, output_names=OUTPUT_NAMES)
+
+
+def export_module(module: nn.Module, path: Path, *, input_px: int, output_names: Sequence[str]) -> None:
+    """Write any module that reads pictures (N, 3, S, S), named `images`, as `export_onnx` does."""
     # Two pictures: a batch of one would be fixed in the graph.
     example = torch.zeros(2, 3, input_px, input_px)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -77,12 +83,12 @@ def export_onnx(network: ProbedNetwork, path: Path, *, input_px: int) -> None:
     ):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
+            module,
             (example,),
             dynamo=True,
             input_names=["images"],
-            output_names=list(OUTPUT_NAMES),
-            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            output_names=list(output_names),
+            dynamic_shapes=({0: torch.export.Dim("N")},),
             optimize=True,
         )
     assert program is not None

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,17 @@ from vision.predictions import NearestImage, Prediction, save_predictions
 from vision.train.backbones import Backbone, feature_maps, load_backbones
 from vision.train.export import ProbedNetwork, check_export, export_onnx, run_graph
 from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, feature_recipes, vectors_of
+from vision.train.finetune import EpochFigures
 from vision.train.folds import group_folds
 from vision.train.model_card import render_model_card
 from vision.train.probe import Candidate, LinearProbe, fit_probe, fit_temperature, try_candidates
 from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE
 from vision.train.training_set import PreparedRun, TrainingSet
+from vision.train.tuning import PreparedViews, TunedNetwork, prepare_views, save_curves, tune_fold, tune_network
+
+FEATURE_ROUNDING = 1e-3
+HALF_PRECISION_ROUNDING = 3e-2
+"""Largest difference of logits between cached features and the graph, relative to the largest logit."""
 
 Features = Mapping[FeatureRecipe, NDArray[np.float32]]
 Tell = Callable[[str], None]
@@ -149,10 +155,13 @@ def train_run(
     of_training = {recipe: rows[: len(training.images)] for recipe, rows in features.items()}
     of_calibration = {recipe: rows[len(training.images) :] for recipe, rows in features.items()}
 
+    tuner = _Tuner(prepared, plan.backbones, cache_folder, tell) if config.train.strategy == "finetune" else None
     out_of_fold_path = None
     if config.train.folds:
         tell(f"out-of-fold predictions, {config.train.folds} folds")
-        rows, chosen = out_of_fold_predictions(prepared, of_training, seed=config.seed)
+        rows, chosen = out_of_fold_predictions(
+            prepared, of_training, seed=config.seed, tune=tuner.tune_fold if tuner is not None else None
+        )
         out_of_fold_path = run_dir / "out_of_fold" / "predictions.parquet"
         save_predictions(rows, out_of_fold_path, extra_columns=truth_columns(training.table))
         hits = [row.label == label for row, label in zip(rows, training.table["label"], strict=True)]
@@ -167,19 +176,109 @@ def train_run(
         log.write("candidate", **_candidate_dict(candidate))
     tell(f"chosen: {best.recipe}, C = {best.strength:g}; {best.accuracy:.1%} right in cross-validation")
     probe = fit_probe(of_training[best.recipe], training.class_indices, len(prepared.classes), best.strength)
-    calibration = _calibrate(best, probe, of_calibration[best.recipe], prepared.calibration)
+    backbone, fitted_features, calibration_features = (
+        plan.backbones[best.recipe.backbone],
+        of_training[best.recipe],
+        of_calibration[best.recipe],
+    )
+    if tuner is not None:
+        network = tuner.tune(best.recipe, probe, run_dir, log)
+        backbone, probe = network.backbone, network.probe
+        fitted_features, calibration_features = network.of_training, network.of_calibration
+    calibration = _calibrate(best, probe, calibration_features, prepared.calibration)
     log.write("calibration", **calibration.model_dump())
 
     tell("writing the bundle")
-    bundle = _write_bundle(prepared, plan, best, probe, calibration, of_training[best.recipe], run_dir / "bundle")
+    bundle = _write_bundle(prepared, backbone, best, probe, calibration, fitted_features, run_dir / "bundle")
     log.write("bundle", digest=bundle.digest)
     return TrainingResult(bundle, candidates, out_of_fold_path)
 
 
+class _Tuner:
+    """Fine-tuning within one run: views are made once for each recipe."""
+
+    def __init__(
+        self, prepared: PreparedRun, backbones: Mapping[str, Backbone], cache_folder: Path, tell: Tell
+    ) -> None:
+        self._prepared, self._backbones, self._cache_folder, self._tell = prepared, backbones, cache_folder, tell
+        self._views: dict[FeatureRecipe, PreparedViews] = {}
+
+    def tune(self, recipe: FeatureRecipe, probe: LinearProbe, run_dir: Path, log: _MetricsLog) -> TunedNetwork:
+        """Fine-tune on all training pictures, with a checkpoint after each epoch."""
+        views = self._views_of(recipe, probe)
+        seconds: list[float] = []
+
+        def on_epoch(figures: EpochFigures) -> None:
+            seconds.append(figures.seconds)
+            log.write("epoch", **asdict(figures))
+            self._tell(_epoch_line(figures, float(np.median(seconds)), views.schedule.epochs))
+
+        log.write("schedule", **asdict(views.schedule))
+        network = tune_network(
+            self._prepared,
+            self._backbones[recipe.backbone],
+            recipe,
+            probe,
+            views,
+            checkpoint=run_dir / "checkpoint.pt",
+            on_epoch=on_epoch,
+        )
+        chosen = network.tuned.chosen_epoch
+        self._tell(f"kept epoch {chosen}" if chosen else "no epoch was better than the probe, which is kept")
+        log.write("kept", epoch=chosen)
+        save_curves(network.tuned.history, chosen, run_dir / "curves")
+        return network
+
+    def tune_fold(
+        self,
+        recipe: FeatureRecipe,
+        probe: LinearProbe,
+        train: NDArray[np.int64],
+        held_out: NDArray[np.int64],
+        seed: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Logits of held-out rows, and embeddings of these and of the training rows."""
+        return tune_fold(
+            self._prepared,
+            self._backbones[recipe.backbone],
+            recipe,
+            probe,
+            self._views_of(recipe, probe),
+            train,
+            held_out,
+            seed=seed,
+        )
+
+    def _views_of(self, recipe: FeatureRecipe, probe: LinearProbe) -> PreparedViews:
+        if recipe not in self._views:
+            self._tell(f"views for fine-tuning: {recipe}")
+            backbone = self._backbones[recipe.backbone]
+            self._views[recipe] = prepare_views(
+                self._prepared, backbone, recipe, probe, self._cache_folder, tell=self._tell
+            )
+        return self._views[recipe]
+
+
+def _epoch_line(figures: EpochFigures, seconds_an_epoch: float, epochs: int) -> str:
+    parts = [f"epoch {figures.epoch}/{epochs}"]
+    parts.append(f"loss {figures.loss:.3f}" if figures.epoch else "the probe")
+    if not np.isnan(figures.calibration_nll):
+        parts.append(f"calibration loss {figures.calibration_nll:.3f}, {figures.calibration_accuracy:.1%} right")
+    if figures.epoch:
+        parts.append(f"{(epochs - figures.epoch) * seconds_an_epoch:.0f} s left")
+    return ", ".join(parts)
+
+
+TuneFold = Callable[
+    [FeatureRecipe, LinearProbe, NDArray[np.int64], NDArray[np.int64], int],
+    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+]
+
+
 def out_of_fold_predictions(
-    prepared: PreparedRun, features: Features, *, seed: int
+    prepared: PreparedRun, features: Features, *, seed: int, tune: TuneFold | None = None
 ) -> tuple[list[Prediction], list[Candidate]]:
-    """Predictions of every training picture by probes that never saw its group.
+    """Predictions of every training picture by probes, or networks tuned from them, that never saw its group.
 
     In each fold, recipe, strength and temperature are chosen on the other folds alone.
 
@@ -187,6 +286,7 @@ def out_of_fold_predictions(
         prepared: The run's data.
         features: (N, D) for each candidate recipe.
         seed: Decides the folds.
+        tune: Trains further from a fold's probe; None for the probe alone.
 
     Returns:
         N rows in the order of the training pictures, and each fold's choice.
@@ -200,9 +300,13 @@ def out_of_fold_predictions(
         chosen.append(best)
         matrix = features[best.recipe]
         probe = fit_probe(matrix[train], training.class_indices[train], num_classes, best.strength)
-        probabilities = calibrated_probabilities(probe.logits(matrix[held_out]), best.temperature)
-        references = _unit_rows(probe.standardised(matrix[train]))
-        embeddings = probe.standardised(matrix[held_out])
+        if tune is None:
+            logits, embeddings = probe.logits(matrix[held_out]), probe.standardised(matrix[held_out])
+            references = _unit_rows(probe.standardised(matrix[train]))
+        else:
+            logits, embeddings, of_train = tune(best.recipe, probe, train, held_out, seed)
+            references = _unit_rows(of_train)
+        probabilities = calibrated_probabilities(logits, best.temperature)
         for position, row in enumerate(held_out):
             nearest = _nearest_of(embeddings[position], references, train, training)
             decision = decide(probabilities[position], prepared.classes, prepared.taxonomy, top_k=num_classes)
@@ -297,7 +401,7 @@ def _calibrate(
 
 def _write_bundle(
     prepared: PreparedRun,
-    plan: TrainingPlan,
+    backbone: Backbone,
     best: Candidate,
     probe: LinearProbe,
     calibration: Calibration,
@@ -305,7 +409,6 @@ def _write_bundle(
     folder: Path,
 ) -> Bundle:
     training, config = prepared.training, prepared.config
-    backbone = plan.backbones[best.recipe.backbone]
     preprocessing = best.recipe.preprocessing(backbone)
     network = ProbedNetwork(backbone, best.recipe, probe)
     with whole_file(folder / MODEL_FILE) as temporary:
@@ -313,7 +416,8 @@ def _write_bundle(
         rows = np.unique(np.linspace(0, len(training.images) - 1, 8).astype(np.int64))
         samples = np.stack([_network_input_of(training.images[row], preprocessing) for row in rows])
         check_export(network, temporary, samples, shown=folder / MODEL_FILE)
-        _check_features(temporary, samples, probe.logits(features[rows]))
+        rounding = HALF_PRECISION_ROUNDING if config.train.strategy == "finetune" else FEATURE_ROUNDING
+        _check_features(temporary, samples, probe.logits(features[rows]), rounding)
     with whole_file(folder / WEIGHTS_FILE) as temporary:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, temporary)
     with whole_file(folder / REFERENCE_FILE) as temporary, temporary.open("wb") as stream:
@@ -377,7 +481,7 @@ def _network_input_of(image: TrainingImage, preprocessing: Preprocessing) -> NDA
     return load_network_input(image.path, preprocessing, box=image.box)
 
 
-def _check_features(path: Path, samples: NDArray[np.float32], expected: NDArray[np.float64]) -> None:
+def _check_features(path: Path, samples: NDArray[np.float32], expected: NDArray[np.float64], rounding: float) -> None:
     """Make sure that the graph makes of pictures what training was fitted on: cache, order and preprocessing agree.
 
     Raises:
@@ -385,7 +489,7 @@ def _check_features(path: Path, samples: NDArray[np.float32], expected: NDArray[
     """
     logits = run_graph(path, samples)[0]
     difference = float(np.abs(logits - expected).max())
-    if not difference <= 1e-3 * max(1.0, float(np.abs(expected).max())):
+    if not difference <= rounding * max(1.0, float(np.abs(expected).max())):
         raise BundleError(
             f"{MODEL_FILE}: logits differ from those of the cached features by {difference:.2g}; "
             "the cache is stale, remove its folder (~/.cache/vision, or --cache) and train again"
