@@ -159,6 +159,34 @@ def train(
 
 
 @app.command()
+def sweep(
+    config_path: ConfigArgument,
+    runs_dir: Annotated[Path, typer.Option("--runs", help="Where the sweep's folder goes.")] = Path("runs"),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one setting: --set sweep.trials=50. May be repeated.")
+    ] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Search over settings: trains once a trial and compares the losses on the calibration split.
+
+    What to try stands under `sweep:` in the configuration. Run it again to go on with a sweep that was interrupted.
+
+    Example: vision sweep configs/sweep.yaml
+    """
+    _need_training_extra("optuna")
+    from vision.config import load_config
+    from vision.train.features import default_cache_folder
+    from vision.train.sweep import PLOT_FILE, TABLE_FILE
+    from vision.train.sweep import sweep as run_sweep
+
+    folder = runs_dir / f"{load_config(config_path, overrides or []).name}-sweep"
+    study = run_sweep(config_path, overrides or [], folder, cache or default_cache_folder(), tell=_say)
+    best = ", ".join(f"{name}={value}" for name, value in study.best_params.items())
+    print(f"best loss {study.best_value:.4f}: {best}")
+    print(f"table: {folder / TABLE_FILE}\nplot:  {folder / PLOT_FILE}")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where everything goes; an earlier demo is removed.")] = Path(
         "runs/demo"
@@ -350,6 +378,41 @@ def data_attribution(
         output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
     )
     print(f"{output}: {len(manifest.table)} pictures")
+
+
+@data_app.command("preview")
+def data_preview(
+    config_path: Annotated[Path, typer.Option("--config", "-c", help="A run's configuration.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write, .png or .jpg.")] = Path(
+        "sheet.png"
+    ),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one setting: --set augment.preset=field.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Pictures, one a row.")] = 8,
+    views: Annotated[int, typer.Option("--views", min=1, max=16, help="Augmented views beside each.")] = 6,
+) -> None:
+    """Show what the network will see in training: pictures of each class with their augmented views.
+
+    Example: vision data preview -c configs/demo.yaml --set augment.preset=field -o sheet.png
+    """
+    _need_training_extra()
+    from vision.config import load_config
+    from vision.files import whole_file
+    from vision.train.augmentation import describe
+    from vision.train.preview import sheet_of_run
+
+    endings = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+    if output.suffix.lower() not in endings:
+        raise OutputError(f"{output}: a sheet ends in {', '.join(endings)}")
+    config = load_config(config_path, overrides or [])
+    with _spinner("making views"):
+        sheet = sheet_of_run(config, rows=rows, views=views)
+    with whole_file(output) as temporary:
+        sheet.save(temporary, endings[output.suffix.lower()])
+    for line in describe(config.augment):
+        print(line)
+    print(f"{output}: {sheet.width} x {sheet.height} px")
 
 
 @app.command()
@@ -598,10 +661,11 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
     print(f"report: {report_path}")
 
 
-def _need_training_extra() -> None:
+def _need_training_extra(*also: str) -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "timm", "sklearn", "onnx", "onnxscript") if find_spec(name) is None]
+    needed = ("torch", "timm", "sklearn", "onnx", "onnxscript", "albumentations", *also)
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
             f"training needs the extra 'train' ({', '.join(missing)} missing); pip install 'vision[train]', "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictInt, field_validator, model_validator
 
 from vision.data.licences import LicencePolicy
 from vision.errors import ConfigError
@@ -191,6 +191,39 @@ class AugmentationSettings(_Settings):
     """Half of the views mirrored left to right; never upside down."""
 
 
+class SweepRange(_Settings):
+    """Values that a sweep may give one setting: `choices`, or numbers from `low` to `high`."""
+
+    choices: tuple[StrictBool | StrictInt | float | str, ...] | None = Field(default=None, min_length=1)
+    """Each of these."""
+    low: StrictInt | float | None = None
+    """Smallest; whole numbers are tried if both ends are whole."""
+    high: StrictInt | float | None = None
+    """Largest."""
+    log: StrictBool = False
+    """Whether orders of magnitude are equally likely."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> SweepRange:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either choices, or low and high")
+        if self.low is not None and self.high is not None:
+            if self.low >= self.high:
+                raise ValueError(f"low {self.low} is not below high {self.high}")
+            if self.log and self.low <= 0:
+                raise ValueError(f"with log, low must be above 0, not {self.low}")
+        return self
+
+
+class SweepSettings(_Settings):
+    """What `vision sweep` tries. Each trial is judged by the loss on the calibration split."""
+
+    trials: StrictInt = Field(default=20, ge=1)
+    """How many combinations in all, those of earlier runs of the same sweep included."""
+    parameters: dict[str, SweepRange] = Field(default_factory=dict)
+    """Dotted names of settings, such as `finetune.learning_rate`, and what to try."""
+
+
 class Config(_Settings):
     """One run."""
 
@@ -206,6 +239,7 @@ class Config(_Settings):
     train: TrainSettings = TrainSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     augment: AugmentationSettings = AugmentationSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @field_validator("name")
     @classmethod

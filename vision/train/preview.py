@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from vision.config import AugmentationSettings
+from vision.config import AugmentationSettings, Config
+from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.errors import ImageError, ManifestError
 from vision.train.augmentation import augmented
+from vision.train.training_set import prepare_run
 
 _PAPER, _INK = "white", "black"
 _GAP_PX = 4
@@ -56,6 +60,40 @@ def preview_sheet(
             place = (_GAP_PX + view * (tile_px + _GAP_PX), top + _LINE_PX)
             sheet.paste(tile.resize((tile_px, tile_px), Image.Resampling.BICUBIC), place)
     return sheet
+
+
+def sheet_of_run(config: Config, *, rows: int, views: int) -> Image.Image:
+    """The sheet of a run's training pictures, taken in turn from each class, at the size that the network gets.
+
+    Raises:
+        ManifestError: The data set is at fault, or one of the pictures cannot be decoded.
+    """
+    prepared = prepare_run(config)
+    labels = prepared.training.table["label"].to_list()
+    seen: Counter[str] = Counter()
+    turns = []
+    for row, label in enumerate(labels):
+        turns.append((seen[label], row))
+        seen[label] += 1
+    chosen = [row for _, row in sorted(turns)[:rows]]
+    neutral = Preprocessing(
+        input_px=max(config.features.input_px),
+        fit=config.features.fit,
+        mean=(0.5, 0.5, 0.5),  # so that padding is the grey that networks get
+        std=(1.0, 1.0, 1.0),
+        interpolation="bicubic",
+        box_margin=config.data.box_margin,
+    )
+    pictures = []
+    for row in chosen:
+        image = prepared.training.images[row]
+        try:
+            values = load_network_input(image.path, neutral, box=image.box)
+        except ImageError as error:
+            raise ManifestError(str(error)) from error
+        pixels = np.clip((values.transpose(1, 2, 0) + 0.5) * 255 + 0.5, 0, 255).astype(np.uint8)
+        pictures.append((f"{labels[row]}: {image.path.name}", pixels))
+    return preview_sheet(pictures, config.augment, seed=config.seed, views=views)
 
 
 def _title(settings: AugmentationSettings) -> str:

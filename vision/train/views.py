@@ -22,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vision.config import AugmentationSettings
 from vision.data.preprocessing import Preprocessing, load_network_input
 from vision.errors import ImageError, ManifestError, OutputError
 from vision.files import whole_file
-from vision.train.augmentation import AugmentationSettings, augmented
+from vision.train.augmentation import augmented
 from vision.train.backbones import Backbone
 from vision.train.export import export_module
 from vision.train.features import FeatureRecipe, TrainingImage
@@ -174,8 +175,9 @@ def _views_of(
             changed = augmented(
                 np.ascontiguousarray(pixels), augmentation, seed=seed, picture=image.cache_name, view=view
             )
-            views.append((changed.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / deviation)
-    return np.stack(views).astype(np.float32)
+            normalised = (changed.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / deviation
+            views.append(normalised.astype(np.float32))
+    return np.stack(views)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -1,0 +1,147 @@
+"""Time to the same test accuracy: vision's fine-tuning beside a plain timm + torch loop on the same pictures.
+
+    python scripts/benchmark_training.py configs/demo.yaml --set train.strategy=finetune --classes tor-m1,buk-m1,shilka
+
+Ours runs first, from an empty cache to a written bundle; its accuracy on the test split is the target. The baseline
+fine-tunes the whole network of the same name, weights and input size with AdamW, a cosine schedule, mirrored and
+cropped pictures, as the tutorials do, and is asked about the test split after each epoch; that time is not counted.
+Both use all cores of this machine; only the ratio of the times means anything elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from vision.classify.engine import Engine
+from vision.config import Config, load_config
+from vision.data.manifest import load_manifest, save_manifest
+from vision.data.preprocessing import load_network_input
+from vision.train.backbones import load_backbones
+from vision.train.features import FeatureRecipe, feature_recipes
+from vision.train.run import plan_run, train_run
+from vision.train.training_set import PreparedRun, prepare_run
+
+
+def main() -> None:
+    """Print both times, both accuracies and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--classes", default="", help="only these classes of the data set, separated by commas")
+    parser.add_argument("--epochs", type=int, default=12, help="of the baseline's schedule")
+    parser.add_argument("--learning-rate", type=float, default=3e-4, help="the baseline's")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = load_config(arguments.config, arguments.overrides)
+        if arguments.classes:
+            config = _restricted(config, arguments.classes.split(","), Path(folder))
+        prepared = prepare_run(config)
+        rows = prepared.manifest.table.filter(
+            (pl.col("split") == "test") & pl.col("label").is_in(list(prepared.classes))
+        )
+        paths = [prepared.manifest.image_path(name) for name in rows["file_name"]]
+        truth = np.array([prepared.classes.index(label) for label in rows["label"]])
+        started = time.perf_counter()
+        plan = plan_run(prepared, Path(folder))
+        result = train_run(prepared, plan, Path(folder) / "run", Path(folder), tell=lambda text: print(" ", text))
+        ours_s = time.perf_counter() - started
+        engine = Engine(result.bundle)
+        answers = [prepared.classes.index(engine.classify(path).label or "") for path in paths]
+        ours = float(np.mean(np.array(answers) == truth))
+        print(f"vision: {ours_s:.0f} s, {ours:.3f} of {len(truth)} test pictures right", flush=True)
+        _baseline(prepared, paths, truth, arguments.epochs, arguments.learning_rate, ours, ours_s)
+
+
+def _restricted(config: Config, classes: list[str], folder: Path) -> Config:
+    manifest = load_manifest(config.data.manifest)
+    table = manifest.table.filter(pl.col("label").is_in(classes))
+    (folder / "images").symlink_to((manifest.folder / "images").resolve())
+    save_manifest(type(manifest)(folder / "manifest.csv", table), folder / "manifest.csv")
+    return config.model_copy(update={"data": config.data.model_copy(update={"manifest": folder / "manifest.csv"})})
+
+
+def _baseline(
+    prepared: PreparedRun,
+    test_paths: list[Path],
+    test_truth: NDArray[np.int64],
+    epochs: int,
+    learning_rate: float,
+    target: float,
+    ours_s: float,
+) -> None:
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    recipe: FeatureRecipe = feature_recipes(prepared.config)[0]
+    backbone = load_backbones(prepared.config.backbone)[recipe.backbone]
+    preprocessing = recipe.preprocessing(backbone)
+    model = nn.Sequential(backbone.model, nn.Linear(backbone.model.num_features, len(prepared.classes)))
+    model.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.02)
+    truth = torch.from_numpy(prepared.training.class_indices)
+    test_inputs = [load_network_input(path, preprocessing) for path in test_paths]
+    steps = epochs * math.ceil(len(truth) / 32)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    spent, best = 0.0, 0.0
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        model.train()
+        for batch in np.array_split(generator.permutation(len(truth)), math.ceil(len(truth) / 32)):
+            inputs = torch.stack(
+                [
+                    _varied(load_network_input(prepared.training.images[row].path, preprocessing), generator)
+                    for row in batch
+                ]
+            )
+            loss = functional.cross_entropy(model(inputs), truth[batch], label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        spent += time.perf_counter() - started
+        accuracy = _accuracy(model, test_inputs, test_truth)
+        best = max(best, accuracy)
+        print(f"  timm + torch, epoch {epoch}: {spent:.0f} s, {accuracy:.3f} right", flush=True)
+        if accuracy >= target:
+            print(f"timm + torch: {spent:.0f} s to {accuracy:.3f}; {spent / ours_s:.1f} times as long as vision")
+            return
+    print(
+        f"timm + torch: {best:.3f} at best in {spent:.0f} s, {epochs} epochs; the target {target:.3f} was not reached; "
+        f"more than {spent / ours_s:.1f} times as long as vision"
+    )
+
+
+def _varied(values: NDArray[np.float32], generator: np.random.Generator) -> torch.Tensor:
+    """Mirrored half of the time, and a crop of at least 70 % of the side."""
+    image = torch.from_numpy(values.copy())
+    if generator.random() < 0.5:
+        image = image.flip(2)
+    side = image.shape[1]
+    size = int(side * generator.uniform(0.7, 1.0))
+    top, left = generator.integers(0, side - size + 1, 2)
+    crop = image[:, top : top + size, left : left + size]
+    return functional.interpolate(crop[None], size=(side, side), mode="bilinear", align_corners=False)[0]
+
+
+@torch.inference_mode()
+def _accuracy(model: nn.Module, inputs: list[NDArray[np.float32]], truth: NDArray[np.int64]) -> float:
+    model.eval()
+    answers = [
+        model(torch.from_numpy(np.stack(inputs[start : start + 32]))).argmax(1).numpy()
+        for start in range(0, len(inputs), 32)
+    ]
+    return float((np.concatenate(answers) == truth).mean())
+
+
+if __name__ == "__main__":
+    main()

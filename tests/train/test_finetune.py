@@ -1,0 +1,396 @@
+"""Fine-tuning: it starts as the probe, repeats for a seed, survives a kill, and says when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import run_vision
+from numpy.typing import NDArray
+
+from vision.config import AugmentationSettings, BackboneSettings, Config, FinetuneSettings, load_config
+from vision.errors import ConfigError, TrainingError
+from vision.taxonomy import load_taxonomy
+from vision.train.backbones import Backbone, load_backbones
+from vision.train.features import FeatureRecipe, TrainingImage
+from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
+from vision.train.probe import LinearProbe, fit_probe
+from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
+from vision.train.training_set import PreparedRun, prepare_run
+from vision.train.tuning import choose_schedule
+from vision.train.views import FrozenPart, ViewStore, stored_views
+
+RECIPE = FeatureRecipe("resnet10t", 64, "final", "avg", True, "pad", 0.1)
+CUT = 3
+SETTINGS = FinetuneSettings(batch_size=8, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbones(BackboneSettings(name=("resnet10t",), weights="none"), seed=0)["resnet10t"]
+
+
+@pytest.fixture(scope="module")
+def config(drawn_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("data")
+    shutil.copytree(drawn_run / "data", folder, dirs_exist_ok=True)
+    overrides = ["backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64", "train.strategy=finetune"]
+    return load_config(folder / "drawings.yaml", [*overrides, "finetune.epochs=4", "finetune.views=2"])
+
+
+@pytest.fixture(scope="module")
+def prepared(config: Config) -> PreparedRun:
+    return prepare_run(config)
+
+
+@pytest.fixture(scope="module")
+def stores(
+    prepared: PreparedRun, backbone: Backbone, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ViewStore, ViewStore]:
+    folder = tmp_path_factory.mktemp("views")
+    return _stores(prepared, backbone, folder)
+
+
+def _stores(prepared: PreparedRun, backbone: Backbone, folder: Path) -> tuple[ViewStore, ViewStore]:
+    frozen = FrozenPart(backbone, RECIPE, CUT, folder)
+    light = AugmentationSettings(preset="light")
+    return (
+        stored_views(frozen, prepared.training.images, folder, augmentation=light, num_augmented=2, seed=0),
+        stored_views(frozen, prepared.calibration.images, folder, augmentation=light, num_augmented=0, seed=0),
+    )
+
+
+@pytest.fixture(scope="module")
+def probe(prepared: PreparedRun, backbone: Backbone, stores: tuple[ViewStore, ViewStore]) -> LinearProbe:
+    untrained = LinearProbe(np.zeros(512), np.ones(512), np.zeros((4, 512)), np.zeros(4))
+    vectors = tuned_vectors(_tail(backbone, untrained), stores[0], flip=True)
+    return fit_probe(vectors, prepared.training.class_indices, 4, 10.0)
+
+
+def _tail(backbone: Backbone, probe: LinearProbe, settings: FinetuneSettings = SETTINGS) -> Tail:
+    return Tail(backbone, RECIPE, CUT, probe, norm_statistics=settings.norm_statistics)
+
+
+def _tuned(
+    prepared: PreparedRun,
+    backbone: Backbone,
+    probe: LinearProbe,
+    stores: tuple[ViewStore, ViewStore],
+    settings: FinetuneSettings = SETTINGS,
+    *,
+    epochs: int = 4,
+    checkpoint: Path | None = None,
+    stop_after: int | None = None,
+    with_calibration: bool = True,
+) -> Tuned:
+    def on_epoch(figures: EpochFigures) -> None:
+        if figures.epoch == stop_after:
+            raise KeyboardInterrupt
+
+    return fine_tune(
+        _tail(backbone, probe, settings),
+        stores[0],
+        prepared.training.class_indices,
+        stores[1] if with_calibration else None,
+        prepared.calibration.class_indices,
+        Schedule(CUT, 2, epochs, bfloat16=False),
+        settings,
+        ClassRelations(prepared.classes, prepared.taxonomy),
+        seed=0,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+    )
+
+
+def _weights(tail: Tail) -> NDArray[np.float32]:
+    return torch.cat([value.flatten().float() for value in tail.state_dict().values()]).numpy()
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "tf_efficientnet_lite0", "regnety_002", "convnext_atto"])
+def test_the_stages_in_a_row_are_the_network(name: str) -> None:
+    network = load_backbones(BackboneSettings(name=(name,), weights="none"), seed=0)[name]
+    stages = stages_of(network)
+    assert len(stages) >= 5
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        out = images
+        for stage in stages:
+            out = stage(out)
+        torch.testing.assert_close(out, network.model.forward_features(images))
+        assert tap_stages(network, stages, "stage")[0] < len(stages)
+        assert len(tap_stages(network, stages, "two_stages")) == 2
+
+
+def test_a_network_whose_stages_cannot_be_told_apart_is_refused() -> None:
+    network = load_backbones(BackboneSettings(name=("vit_tiny_patch16_224",), weights="none"))["vit_tiny_patch16_224"]
+    with pytest.raises(ConfigError, match=r"stages of 'vit_tiny.*choose an EfficientNet.*or strategy: probe"):
+        stages_of(network)
+
+
+def test_a_cut_above_what_is_pooled_is_refused(backbone: Backbone, probe: LinearProbe) -> None:
+    with pytest.raises(ConfigError, match=r"from_stage: 5 would freeze .*choose at most 4"):
+        Tail(backbone, RECIPE, 5, probe, norm_statistics=False)
+
+
+def test_training_starts_as_the_probe(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    tail = _tail(backbone, probe)
+    vectors = tuned_vectors(tail, stores[0], flip=True)
+    with torch.inference_mode():
+        logits = tail.logits(torch.from_numpy(vectors)).numpy()
+    np.testing.assert_allclose(logits, probe.logits(vectors), atol=1e-3)
+    untouched = tuned_backbone(backbone, tail, CUT)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(untouched.model(images), backbone.model(images))
+
+
+def test_training_lowers_the_loss_and_changes_only_what_it_may(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    before = _weights(_tail(backbone, probe))
+    tuned = _tuned(prepared, backbone, probe, stores, epochs=6, with_calibration=False)
+    losses = [figures.loss for figures in tuned.history[1:]]
+    assert losses[-1] < losses[0]
+    assert tuned.chosen_epoch == 6
+    assert not np.array_equal(before, _weights(tuned.tail))
+    network = tuned_backbone(backbone, tuned.tail, CUT)
+    stem, trained = stages_of(network)[0].state_dict(), stages_of(network)[CUT].state_dict()
+    assert all(torch.equal(value, stages_of(backbone)[0].state_dict()[key]) for key, value in stem.items())
+    assert any(not torch.equal(value, stages_of(backbone)[CUT].state_dict()[key]) for key, value in trained.items())
+
+
+def test_the_best_epoch_on_the_calibration_split_is_kept(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    tuned = _tuned(prepared, backbone, probe, stores, epochs=5)
+    by_loss = min(tuned.history, key=lambda figures: figures.calibration_nll)
+    assert tuned.chosen_epoch == by_loss.epoch
+
+
+def test_patience_ends_training(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    ruinous = SETTINGS.model_copy(update={"learning_rate": 1.0, "patience": 2, "ema": 0.0})
+    tuned = _tuned(prepared, backbone, probe, stores, ruinous, epochs=12)
+    assert len(tuned.history) < 13
+    assert len(tuned.history) - 1 - tuned.chosen_epoch == 2
+
+
+def test_norm_statistics_stay_unless_asked(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    def statistics(tail: Tail) -> torch.Tensor:
+        return torch.cat([v.flatten() for k, v in tail.state_dict().items() if k.endswith("running_mean")])
+
+    start = statistics(_tail(backbone, probe))
+    assert torch.equal(start, statistics(_tuned(prepared, backbone, probe, stores, with_calibration=False).tail))
+    follow = SETTINGS.model_copy(update={"norm_statistics": True})
+    followed = _tuned(prepared, backbone, probe, stores, follow, with_calibration=False)
+    assert not torch.allclose(start, statistics(followed.tail))
+
+
+def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(
+    prepared: PreparedRun,
+    backbone: Backbone,
+    probe: LinearProbe,
+    stores: tuple[ViewStore, ViewStore],
+    tmp_path: Path,
+) -> None:
+    whole = _tuned(prepared, backbone, probe, stores)
+    again = _tuned(prepared, backbone, probe, stores)
+    assert np.array_equal(_weights(whole.tail), _weights(again.tail))
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        _tuned(prepared, backbone, probe, stores, checkpoint=checkpoint, stop_after=2)
+    resumed = _tuned(prepared, backbone, probe, stores, checkpoint=checkpoint)
+    assert np.array_equal(_weights(whole.tail), _weights(resumed.tail))
+    assert [f.loss for f in resumed.history[1:]] == [f.loss for f in whole.history[1:]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mixup": 0.4},
+        {"look_alike_margin": 1.0},
+        {"family_weight": 0.5},
+        {"balanced_sampling": True},
+        {"logit_adjustment": 1.0},
+        {"accumulate": 3},
+        {"label_smoothing": 0.0},
+    ],
+)
+def test_every_option_changes_the_training_and_leaves_it_finite(
+    changed: dict[str, float],
+    prepared: PreparedRun,
+    backbone: Backbone,
+    probe: LinearProbe,
+    stores: tuple[ViewStore, ViewStore],
+) -> None:
+    # Logit adjustment follows from unequal classes, so some pictures of one are left out.
+    counts: dict[int, int] = {}
+    kept = [r for r, c in enumerate(prepared.training.class_indices) if counts.setdefault(c, 0) < 8 - 2 * c]
+    for row in kept:
+        counts[prepared.training.class_indices[row]] += 1
+    rows = np.array([r for r in kept if not (prepared.training.class_indices[r] == 3 and r % 2)])
+
+    def run(settings: FinetuneSettings) -> Tuned:
+        return fine_tune(
+            _tail(backbone, probe),
+            stores[0],
+            prepared.training.class_indices,
+            None,
+            np.zeros(0, np.int64),
+            Schedule(CUT, 2, 2, bfloat16=False),
+            settings,
+            ClassRelations(prepared.classes, prepared.taxonomy),
+            seed=0,
+            rows=rows,
+        )
+
+    plain, other = run(SETTINGS), run(SETTINGS.model_copy(update=changed))
+    assert np.isfinite(_weights(other.tail)).all()
+    assert not np.array_equal(_weights(plain.tail), _weights(other.tail))
+
+
+def test_a_loss_that_is_no_number_names_step_and_pictures(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    broken = np.array(stores[0].outputs)
+    broken[5] = np.nan
+    faulty = (ViewStore(broken, stores[0].images), stores[1])
+    with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss is not a number.*\.jpg.*learning_rate"):
+        _tuned(prepared, backbone, probe, faulty)
+
+
+def test_bfloat16_trains_too(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    tuned = fine_tune(
+        _tail(backbone, probe),
+        stores[0],
+        prepared.training.class_indices,
+        None,
+        np.zeros(0, np.int64),
+        Schedule(CUT, 2, 3, bfloat16=True),
+        SETTINGS,
+        ClassRelations(prepared.classes, prepared.taxonomy),
+        seed=0,
+    )
+    losses = [figures.loss for figures in tuned.history[1:]]
+    assert losses[-1] < losses[0]
+
+
+def test_views_that_are_missing_are_made_again_and_equal(
+    prepared: PreparedRun, backbone: Backbone, tmp_path: Path
+) -> None:
+    first, _ = _stores(prepared, backbone, tmp_path)
+    before = np.array(first.outputs)
+    done_path = next(path for path in tmp_path.glob("views-*.done.npy") if len(np.load(path)) == len(first.images))
+    done = np.lib.format.open_memmap(done_path, mode="r+")
+    done[3] = 0
+    first.outputs[3] = 0
+    del first
+    again, _ = _stores(prepared, backbone, tmp_path)
+    assert np.array_equal(before, again.outputs)
+
+
+def test_views_differ_from_each_other_and_the_second_is_the_mirror_image(
+    prepared: PreparedRun, backbone: Backbone, tmp_path: Path
+) -> None:
+    frozen = FrozenPart(backbone, RECIPE, 0, tmp_path)  # nothing frozen: views are pictures
+    images: list[TrainingImage] = prepared.training.images[:2]
+    store = stored_views(
+        frozen, images, tmp_path, augmentation=AugmentationSettings(preset="standard"), num_augmented=2, seed=0
+    )
+    pictures = np.array(store.outputs[0])
+    np.testing.assert_array_equal(pictures[1], pictures[0][:, :, ::-1])
+    assert not np.allclose(pictures[2], pictures[3])
+
+
+def test_relations_come_from_the_taxonomy() -> None:
+    classes = ("tor-m1", "tor-m2k", "shilka", "t-90")
+    relations = ClassRelations(classes, load_taxonomy())
+    assert relations.family_of[0] == relations.family_of[1] != relations.family_of[2]
+    assert relations.look_alikes[0, 1] == 1
+    assert relations.look_alikes.diagonal().sum() == 0
+
+
+def test_a_smaller_budget_does_not_train_more(backbone: Backbone, probe: LinearProbe) -> None:
+    auto = FinetuneSettings()
+    rich = choose_schedule(backbone, RECIPE, probe, auto, 3600.0, 40, 10)
+    poor = choose_schedule(backbone, RECIPE, probe, auto, 0.001, 40, 10)
+    assert rich.from_stage < poor.from_stage
+    assert rich.epochs > poor.epochs
+    assert rich.views > poor.views
+    assert "more than the budget" in poor.reasons[0]
+    fixed = choose_schedule(backbone, RECIPE, probe, FinetuneSettings(from_stage=4, epochs=3, views=1), 60, 40, 10)
+    assert (fixed.from_stage, fixed.epochs, fixed.views) == (4, 3, 1)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_ends_as_one_that_is_not(config: Config, tmp_path: Path) -> None:
+    data = config.data.manifest.parent
+    settings = ["backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64", "train.strategy=finetune"]
+    settings += ["finetune.epochs=40", "finetune.views=2", "finetune.from_stage=3", "finetune.precision=float32"]
+    settings += ["finetune.patience=40"]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    same = [str(data / "drawings.yaml"), *overrides, "--cache", str(tmp_path / "cache")]
+    whole = run_vision("train", *same, "--runs", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    killed = [sys.executable, "-m", "vision", "train", *same, "--runs", str(tmp_path / "killed")]
+    generator = random.Random(0)
+    checkpoint = tmp_path / "killed" / "drawings" / "checkpoint.pt"
+    for attempt in range(2):
+        resume = ["--resume"] if attempt else []
+        process = subprocess.Popen([*killed, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.02)
+        time.sleep(generator.uniform(0, 0.5))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert checkpoint.exists()
+    resumed = run_vision("train", *same, "--runs", tmp_path / "killed", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+
+    def digest(folder: str) -> str:
+        return json.loads((tmp_path / folder / "drawings" / "bundle" / "bundle.json").read_text())["files"][
+            "model.onnx"
+        ]
+
+    assert digest("killed") == digest("whole")
+
+
+def test_an_interrupt_exits_130_and_leaves_a_checkpoint(config: Config, tmp_path: Path) -> None:
+    data = config.data.manifest.parent
+    settings = ["backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64", "train.strategy=finetune"]
+    settings += ["finetune.epochs=5000", "finetune.views=2", "finetune.from_stage=3", "finetune.patience=5000"]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "vision", "train", str(data / "drawings.yaml"), *overrides]
+    command += ["--cache", str(tmp_path / "cache"), "--runs", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "drawings" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, told
+    assert "interrupted" in told
+    assert checkpoint.exists()

@@ -1,0 +1,167 @@
+"""Search over settings: each trial trains, and is judged by its loss on the calibration split, never on test.
+
+The library is optuna; the study is a SQLite file in the run's folder, so a sweep that is interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from matplotlib.figure import Figure
+from scipy.special import log_softmax
+
+from vision.config import Config, SweepRange, load_config
+from vision.errors import ConfigError, TrainingError
+from vision.files import whole_file, write_whole_text
+from vision.train.features import FeatureCache
+from vision.train.probe import fit_probe, fit_temperature, try_candidates
+from vision.train.run import plan_run
+from vision.train.training_set import prepare_run
+from vision.train.tuning import prepare_views, tune_network
+
+STUDY_FILE, TABLE_FILE, PLOT_FILE = "study.db", "trials.csv", "trials.png"
+
+
+def sweep(
+    config_path: Path,
+    overrides: list[str],
+    folder: Path,
+    cache_folder: Path,
+    *,
+    tell: Callable[[str], None],
+) -> optuna.Study:
+    """Try combinations until the study has as many finished trials as the configuration says.
+
+    Args:
+        config_path: The configuration with its `sweep` section.
+        overrides: Settings on top of it, for all trials.
+        folder: Where study, table and plot go.
+        cache_folder: Features and views.
+        tell: Told each trial in words.
+
+    Raises:
+        ConfigError: There is nothing to try, a setting is unknown, or there is no calibration split to judge by.
+    """
+    config = load_config(config_path, overrides)
+    if not config.sweep.parameters:
+        raise ConfigError(f"{config_path}: sweep.parameters is empty; name settings and what to try")
+    if not prepare_run(config).calibration.images:
+        raise ConfigError(f"{config.data.manifest}: no picture of split 'calibration', which a sweep judges by")
+    for name, tried in config.sweep.parameters.items():
+        for value in tried.choices or (tried.low, tried.high):
+            load_config(
+                config_path, [*overrides, f"{name}={json.dumps(value)}"]
+            )  # unknown names and values say so here
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=config.name,
+        storage=f"sqlite:///{folder / STUDY_FILE}",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=config.seed),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        values = {name: _suggested(trial, name, tried) for name, tried in config.sweep.parameters.items()}
+        trial_config = load_config(config_path, [*overrides, *(f"{n}={json.dumps(v)}" for n, v in values.items())])
+        loss, accuracy = calibration_loss(trial_config, cache_folder)
+        trial.set_user_attr("accuracy", accuracy)
+        said = ", ".join(f"{name} {value}" for name, value in values.items())
+        tell(f"trial {trial.number + 1}/{config.sweep.trials}: loss {loss:.4f}, {accuracy:.1%} right ({said})")
+        return loss
+
+    while (done := _num_done(study)) < config.sweep.trials:
+        study.optimize(objective, n_trials=config.sweep.trials - done, catch=(TrainingError,))
+        if _num_done(study) == done:
+            raise TrainingError(
+                f"{folder / STUDY_FILE}: no trial of this round could be finished; see the losses above"
+            )
+    _write_table(study, folder / TABLE_FILE)
+    _plot(study, folder / PLOT_FILE)
+    return study
+
+
+def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
+    """Train as configured, without writing a bundle; loss at the best temperature and accuracy on the calibration split."""
+    prepared = prepare_run(config)
+    plan = plan_run(prepared, cache_folder)
+    cache = FeatureCache(cache_folder / "features", plan.backbones)
+    images = [*prepared.training.images, *prepared.calibration.images]
+    features = cache.features(images, plan.recipes, batch_size=config.train.batch_size)
+    count, truth = len(prepared.training.images), prepared.training.class_indices
+    best = try_candidates(
+        {recipe: rows[:count] for recipe, rows in features.items()},
+        truth,
+        prepared.training.groups,
+        len(prepared.classes),
+        strengths=config.train.strengths,
+        num_folds=config.train.inner_folds,
+        seed=config.seed,
+    )[0]
+    probe = fit_probe(features[best.recipe][:count], truth, len(prepared.classes), best.strength)
+    asked = prepared.calibration.class_indices
+    if config.train.strategy == "probe":
+        logits = probe.logits(features[best.recipe][count:])
+    else:
+        backbone = plan.backbones[best.recipe.backbone]
+        views = prepare_views(prepared, backbone, best.recipe, probe, cache_folder, tell=lambda text: None)
+        network = tune_network(
+            prepared, backbone, best.recipe, probe, views, checkpoint=None, on_epoch=lambda figures: None
+        )
+        logits = network.probe.logits(network.of_calibration)
+    likelihoods = log_softmax(logits / fit_temperature(logits, asked), axis=1)
+    accuracy = float((logits.argmax(axis=1) == asked).mean())
+    return -float(likelihoods[np.arange(len(asked)), asked].mean()), accuracy
+
+
+def _num_done(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+
+
+def _suggested(trial: optuna.Trial, name: str, tried: SweepRange) -> Any:
+    if tried.choices is not None:
+        return trial.suggest_categorical(name, list(tried.choices))
+    low, high = tried.low, tried.high
+    assert low is not None
+    assert high is not None
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=tried.log)
+    return trial.suggest_float(name, float(low), float(high), log=tried.log)
+
+
+def _write_table(study: optuna.Study, path: Path) -> None:
+    names = sorted({name for trial in study.trials for name in trial.params})
+    lines = [",".join(["trial", "state", "loss", "accuracy", *names])]
+    for trial in sorted(study.trials, key=lambda trial: (trial.value is None, trial.value)):
+        figures = [trial.value, trial.user_attrs.get("accuracy"), *(trial.params.get(name) for name in names)]
+        lines.append(
+            ",".join([str(trial.number), trial.state.name.lower(), *("" if f is None else str(f) for f in figures)])
+        )
+    write_whole_text(path, "\n".join(lines) + "\n")
+
+
+def _plot(study: optuna.Study, path: Path) -> None:
+    """Loss over each setting, the best trial marked."""
+    done = [trial for trial in study.trials if trial.value is not None]
+    names = sorted({name for trial in done for name in trial.params})
+    figure = Figure(figsize=(3.4 * len(names), 3.2), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names, strict=True):
+        values = [trial.params[name] for trial in done]
+        tried = study.best_trial.distributions[name]
+        if any(isinstance(value, str | bool) for value in values):
+            values = [str(value) for value in values]
+        axes.scatter(values, [trial.value for trial in done], s=18, color="#0072b2")
+        best = study.best_params[name]
+        axes.scatter([str(best) if isinstance(values[0], str) else best], [study.best_value], s=60, color="#d55e00")
+        if getattr(tried, "log", False):
+            axes.set_xscale("log")
+        axes.set_xlabel(name)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("calibration loss")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
