@@ -53,10 +53,8 @@ def sweep(
     if not prepare_run(config).calibration.images:
         raise ConfigError(f"{config.data.manifest}: no picture of split 'calibration', which a sweep judges by")
     for name, tried in config.sweep.parameters.items():
-        for value in tried.choices or (tried.low, tried.high):
-            load_config(
-                config_path, [*overrides, f"{name}={json.dumps(value)}"]
-            )  # unknown names and values say so here
+        for value in tried.choices or (tried.low, tried.high):  # unknown names and values say so before the first trial
+            load_config(config_path, [*overrides, f"{name}={json.dumps(value)}"])
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -78,16 +76,17 @@ def sweep(
     while (done := _num_done(study)) < config.sweep.trials:
         study.optimize(objective, n_trials=config.sweep.trials - done, catch=(TrainingError,))
         if _num_done(study) == done:
-            raise TrainingError(
-                f"{folder / STUDY_FILE}: no trial of this round could be finished; see the losses above"
-            )
+            raise TrainingError(f"{folder / STUDY_FILE}: no trial of this round could be finished; try narrower ranges")
     _write_table(study, folder / TABLE_FILE)
     _plot(study, folder / PLOT_FILE)
     return study
 
 
 def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
-    """Train as configured, without writing a bundle; loss at the best temperature and accuracy on the calibration split."""
+    """Train as configured, without writing a bundle; loss and accuracy on the calibration split.
+
+    The loss is the negative log-likelihood of the truth at the best temperature.
+    """
     prepared = prepare_run(config)
     plan = plan_run(prepared, cache_folder)
     cache = FeatureCache(cache_folder / "features", plan.backbones)
