@@ -94,6 +94,7 @@ class Reference:
         sha256: R digests of the files.
         class_indices: (R,), index into the bundle's classes.
         attributions: R lines: title, author, licence, source.
+        thumbnails: (R, 32, 32) grey, for the baseline that compares pixels; None in bundles written without.
     """
 
     embeddings: NDArray[np.float32]
@@ -101,6 +102,7 @@ class Reference:
     sha256: list[str]
     class_indices: NDArray[np.int64]
     attributions: list[str]
+    thumbnails: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class Bundle:
                     sha256=[str(digest) for digest in arrays["sha256"]],
                     class_indices=arrays["class_indices"],
                     attributions=[str(line) for line in arrays["attributions"]],
+                    thumbnails=arrays.get("thumbnails"),
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.folder / REFERENCE_FILE}: cannot be read ({error})") from error

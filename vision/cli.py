@@ -653,6 +653,10 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
     print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
     print(f"accuracy      {shown(evaluation.accuracy)}  95 % interval over groups")
     print(f"macro recall  {shown(evaluation.macro_recall)}")
+    for baseline in evaluation.baselines:
+        print(f"  {shown(baseline.accuracy)}  {baseline.name}")
+        if (baseline.accuracy.value or 0) > (evaluation.accuracy.value or 0):
+            _say(f"warning: the {baseline.name} is right more often than the model: a weak recipe for these pictures")
     if evaluation.num_trained_on:
         _say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
     for pair in evaluation.confused_pairs[:5]:

@@ -63,6 +63,22 @@ def load_network_input(path: Path, preprocessing: Preprocessing, *, box: Box | N
     return network_input(image, preprocessing)
 
 
+THUMBNAIL_PX = 32
+
+
+def load_thumbnail(path: Path, preprocessing: Preprocessing, *, box: Box | None = None) -> NDArray[np.uint8]:
+    """A file, or the part of it in a box, in grey and small, fitted as the network's input is: (32, 32).
+
+    What the baseline sees that compares pictures pixel by pixel.
+
+    Raises:
+        ImageError: The file is no whole picture.
+    """
+    small = preprocessing.model_copy(update={"input_px": THUMBNAIL_PX, "mean": (0.5,) * 3, "std": (1.0,) * 3})
+    values = load_network_input(path, small, box=box)
+    return np.asarray(np.clip((values.mean(axis=0) + 0.5) * 255 + 0.5, 0, 255), dtype=np.uint8)
+
+
 def network_input(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """An RGB picture as the array that the network reads, (3, S, S), normalised."""
     pixels = np.asarray(fit_to_square(image, preprocessing), dtype=np.float32)  # (S, S, 3)

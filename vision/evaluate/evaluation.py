@@ -93,6 +93,13 @@ class ConfusedPair(_Part):
     cues: tuple[str, ...]
 
 
+class Baseline(_Part):
+    """What a simple rule reaches on the same pictures; a model that is no better has learnt nothing worth having."""
+
+    name: str
+    accuracy: FigureWithInterval
+
+
 class Evaluation(_Part):
     """The content of `evaluation.json`."""
 
@@ -108,6 +115,7 @@ class Evaluation(_Part):
     accuracy: FigureWithInterval
     macro_recall: FigureWithInterval
     largest_class_share: Figure
+    baselines: tuple[Baseline, ...] = ()
     num_replicates: int
     seed: int
     classes: tuple[ClassFigures, ...]
@@ -172,12 +180,36 @@ def evaluate_predictions(
         accuracy=_figure(intervals.accuracy),
         macro_recall=_figure(intervals.macro_recall),
         largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
+        baselines=_baselines(table, class_ids, groups, num_replicates, seed),
         num_replicates=num_replicates,
         seed=seed,
         classes=_class_figures(class_matrix, intervals, taxonomy),
         matrices=matrices,
         confused_pairs=_confused_pairs(class_matrix, taxonomy),
     )
+
+
+def _baselines(
+    table: pl.DataFrame, class_ids: Sequence[str], groups: Sequence[str], num_replicates: int, seed: int
+) -> tuple[Baseline, ...]:
+    """Answers of the nearest training picture, where the predictions tell it."""
+    answers: dict[str, list[str | None]] = {}
+    if "nearest" in table.columns:
+        answers["nearest training picture by features"] = [
+            near[0]["class_id"] if near else None for near in table["nearest"].to_list()
+        ]
+    if "nearest_by_pixels" in table.columns:
+        answers["nearest training picture by pixels"] = table["nearest_by_pixels"].to_list()
+    index = {class_id: position for position, class_id in enumerate(class_ids)}
+    truth = np.array([index[label] for label in table["true_label"]], dtype=np.int64)
+    baselines = []
+    for name, given in answers.items():
+        if all(answer is None for answer in given):
+            continue
+        found = np.array([len(index) if a is None else index.get(a, len(index)) for a in given], dtype=np.int64)
+        intervals = bootstrap_intervals(truth, found, groups, len(index), num_replicates=num_replicates, seed=seed)
+        baselines.append(Baseline(name=name, accuracy=_figure(intervals.accuracy)))
+    return tuple(baselines)
 
 
 def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vision.bundle import Bundle
 from vision.classify.engine import Engine
 from vision.data.check import check_labelled_table
 from vision.data.manifest import Manifest, parse_box, truth_columns
-from vision.data.preprocessing import Box
-from vision.errors import ManifestError, OutputError, nearest_name_hint
+from vision.data.preprocessing import Box, load_thumbnail
+from vision.errors import ImageError, ManifestError, OutputError, nearest_name_hint
 from vision.evaluate.evaluation import Evaluation
 from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
 from vision.predictions import Prediction, load_predictions, save_predictions
@@ -56,7 +58,9 @@ def evaluate_bundle(
             yield prediction
 
     path = folder / PREDICTIONS_FILE
-    save_predictions(predictions(), path, extra_columns=truth_columns(rows))
+    by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, manifest, rows), dtype=pl.String)
+    beside = truth_columns(rows).with_columns(by_pixels)
+    save_predictions(predictions(), path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
     return write_evaluation(
@@ -112,3 +116,28 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
 def _pictures(manifest: Manifest, rows: pl.DataFrame) -> Iterator[tuple[str, Path, Box | None]]:
     for name, box in rows.select("file_name", "box").iter_rows():
         yield name, manifest.image_path(name), parse_box(box) if box else None
+
+
+def _nearest_by_pixels(bundle: Bundle, manifest: Manifest, rows: pl.DataFrame) -> list[str | None]:
+    """Class of the training picture whose grey, small pixels correlate best with each picture's; None if unreadable."""
+    reference = bundle.reference
+    if reference.thumbnails is None:
+        return [None] * len(rows)
+    known = _standardised(reference.thumbnails)
+    answers: list[str | None] = []
+    for _, path, box in _pictures(manifest, rows):
+        try:
+            thumbnail = load_thumbnail(path, bundle.info.preprocessing, box=box)
+        except ImageError:
+            answers.append(None)
+            continue
+        nearest = int((known @ _standardised(thumbnail[None])[0]).argmax())
+        answers.append(bundle.info.classes[int(reference.class_indices[nearest])])
+    return answers
+
+
+def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(R, 32, 32) -> (R, 1024) with mean 0 and length 1, so that products are correlations."""
+    rows = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), dtype=np.float32)

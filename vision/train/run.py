@@ -43,7 +43,7 @@ from vision.config import Config, Layer
 from vision.data.attribution import attribution_line, render_attribution
 from vision.data.licences import LicencePolicy
 from vision.data.manifest import truth_columns
-from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.data.preprocessing import Preprocessing, load_network_input, load_thumbnail
 from vision.errors import BundleError, ConfigError
 from vision.files import sha256_of_file, whole_file, write_whole_text
 from vision.predictions import NearestImage, Prediction, save_predictions
@@ -427,6 +427,9 @@ def _write_bundle(
             file_names=np.array(training.table["file_name"].to_list(), dtype=np.str_),
             sha256=np.array([image.sha256 for image in training.images], dtype=np.str_),
             class_indices=training.class_indices,
+            thumbnails=np.stack(
+                [load_thumbnail(image.path, preprocessing, box=image.box) for image in training.images]
+            ),
             attributions=np.array(
                 [attribution_line(row) for row in training.table.iter_rows(named=True)], dtype=np.str_
             ),

@@ -1,0 +1,318 @@
+"""How unlike the known classes a picture is: scores from logits and from embeddings, higher = more novel.
+
+N pictures, R reference pictures, K classes, D features, r <= D dimensions that are kept of them.
+
+Embeddings may come in any length; they are scaled to unit length here. What a score is worth, and from which value on
+a picture counts as unknown, is settled in `vision.train.decision_fitting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_RANK = 256
+"""Dimensions kept of the embeddings: 0.1 ms a picture instead of several, where there are more pictures than this."""
+
+_BLOCK = 256  # pictures compared with all references at once: 25 MB for 25,000 of them
+_LEAST_VARIANCE_SHARE = 1e-6  # of the mean variance: keeps distances finite where pictures do not vary
+
+
+class EmbeddingScore(Protocol):
+    """A fitted score on embeddings."""
+
+    def score(self, embeddings: NDArray[np.floating]) -> Floats:
+        """(N, D) -> (N,), higher = more novel; a row's score does not depend on the others beyond rounding."""
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that `load_embedding_score` needs, for an .npz without pickles."""
+
+
+def max_softmax_score(logits: NDArray[np.floating]) -> Floats:
+    """1 - the largest probability, (N, K) -> (N,) in [0, 1) (Hendrycks and Gimpel 2017, arXiv 1610.02136)."""
+    score: Floats = 1 - np.exp(_log_softmax(logits)).max(axis=1)
+    return score
+
+
+def energy_score(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
+    """-T log sum exp(logits / T), (N, K) -> (N,) (Liu et al. 2020, arXiv 2010.03759). In units of logits."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    largest = scaled.max(axis=1)
+    score: Floats = -temperature * (largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1)))
+    return score
+
+
+def entropy_score(logits: NDArray[np.floating]) -> Floats:
+    """Entropy of the probabilities in nats, (N, K) -> (N,) in [0, log K]."""
+    log_probabilities = _log_softmax(logits)
+    probabilities = np.exp(log_probabilities)
+    # A class that a probe never saw has the logit -inf: it adds nothing, where 0 * -inf would add NaN.
+    terms = probabilities * np.where(probabilities > 0, log_probabilities, 0.0)
+    entropy: Floats = np.maximum(-terms.sum(axis=1), 0.0)
+    return entropy
+
+
+LOGIT_SCORES: Mapping[str, Callable[[NDArray[np.floating]], Floats]] = {
+    "max_softmax": max_softmax_score,
+    "energy": energy_score,
+    "entropy": entropy_score,
+}
+"""The baselines by name."""
+
+
+@dataclass(frozen=True)
+class NearestNeighbourScore:
+    """Cosine distance to the k-th nearest reference picture, in [0, 2] (Sun et al. 2022, arXiv 2204.06507).
+
+    With more than `MAX_RANK` references the distance is taken in the subspace in which they vary most. What a picture
+    has outside of it is like no reference, so it makes the picture more novel, as it should.
+
+    Attributes:
+        references: (R, D) unit length, or (R, r) their coordinates in the basis; single precision.
+        basis: (D, r) with orthonormal columns, or (D, 0) if distances are taken in all D dimensions.
+        k: Which neighbour.
+    """
+
+    references: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    k: int
+
+    @classmethod
+    def fit(
+        cls,
+        embeddings: NDArray[np.floating],
+        class_indices: Ints | None = None,
+        *,
+        k: int = 1,
+        max_rank: int | None = MAX_RANK,
+    ) -> NearestNeighbourScore:
+        """The score against these references.
+
+        Args:
+            embeddings: (R, D).
+            class_indices: Not needed; there so that all scores are fitted alike.
+            k: 1 for dozens of pictures; their paper takes 50 for 50,000. At most R.
+            max_rank: Dimensions to keep; None keeps all, exact and slower.
+        """
+        rows = _unit_rows(embeddings)
+        _check_rows(rows)
+        if max_rank is None or min(rows.shape) <= max_rank:
+            basis = np.empty((rows.shape[1], 0))
+            coordinates = rows
+        else:
+            basis = _main_directions(rows, max_rank)
+            coordinates = rows @ basis
+        return cls(coordinates.astype(np.float32), basis.astype(np.float32), min(max(k, 1), len(rows)))
+
+    def score(self, embeddings: NDArray[np.floating]) -> Floats:
+        """(N, D) -> (N,)."""
+        rows = _unit_rows(embeddings).astype(np.float32)
+        if self.basis.shape[1]:
+            rows = rows @ self.basis
+        blocks = [self._distances(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty(0)
+
+    def _distances(self, rows: NDArray[np.float32]) -> Floats:
+        similarities = rows @ self.references.T  # (N, R)
+        place = similarities.shape[1] - self.k
+        nearest = np.partition(similarities, place, axis=1)[:, place].astype(np.float64)
+        return np.clip(1 - nearest, 0.0, 2.0)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """For an .npz."""
+        kind = np.array("nearest_neighbour")
+        return {"kind": kind, "references": self.references, "basis": self.basis, "k": np.array(self.k)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> NearestNeighbourScore:
+        """The score that `to_arrays` wrote."""
+        return cls(
+            np.asarray(arrays["references"], dtype=np.float32),
+            np.asarray(arrays["basis"], dtype=np.float32),
+            int(arrays["k"].item()),
+        )
+
+
+@dataclass(frozen=True)
+class RelativeMahalanobis:
+    """Distance to the nearest class less the distance to all pictures together (Ren et al. 2021, arXiv 2106.09022).
+
+    Classes are Gaussians with means of their own and one shared covariance S; the background is one Gaussian with the
+    mean and covariance S0 of all references. Both covariances are shrunk towards a multiple of the identity by Ledoit
+    and Wolf (2004), so that there may be fewer pictures than features. The score is, squared,
+    `min_c d(x, mean_c; S) - d(x, mean; S0)`; it may be negative.
+
+    Everything is computed in the subspace in which the references vary most, with axes in which S is the identity and
+    S0 diagonal. Outside of it both covariances are taken as multiples of the identity: exact if all directions of the
+    references are kept, else an approximation as in probabilistic PCA.
+
+    Attributes:
+        centre: (D,) mean of the references.
+        basis: (D, r) with orthonormal columns.
+        whitener: (r, r) from coordinates in the basis to axes in which S is the identity.
+        class_means: (C, r) in those axes, of the C classes that have pictures.
+        background_variances: (r,) of S0 in those axes.
+        residual_weight: What a unit of squared length outside of the basis adds to the score.
+    """
+
+    centre: Floats
+    basis: Floats
+    whitener: Floats
+    class_means: Floats
+    background_variances: Floats
+    residual_weight: float
+
+    @classmethod
+    def fit(
+        cls, embeddings: NDArray[np.floating], class_indices: Ints, *, max_rank: int | None = MAX_RANK
+    ) -> RelativeMahalanobis:
+        """The score against these references.
+
+        Args:
+            embeddings: (R, D).
+            class_indices: (R,).
+            max_rank: Dimensions to keep; None keeps all, exact and slower.
+        """
+        rows = _unit_rows(embeddings)
+        _check_rows(rows)
+        centre = rows.mean(axis=0)
+        centred = rows - centre  # (R, D)
+        present, positions = np.unique(class_indices, return_inverse=True)
+        sums = np.zeros((len(present), rows.shape[1]))
+        np.add.at(sums, positions, centred)
+        means = sums / np.bincount(positions)[:, None]  # (C, D)
+        basis = _main_directions(centred, max_rank)
+        least = max(_LEAST_VARIANCE_SHARE * float((centred**2).mean()), 1e-12)
+        within, within_outside = _shrunk_covariance(centred - means[positions], basis, least)
+        background, background_outside = _shrunk_covariance(centred, basis, least)
+        whitener, variances = _common_axes(within, background)
+        return cls(
+            centre=centre,
+            basis=basis,
+            whitener=whitener,
+            class_means=means @ basis @ whitener,
+            background_variances=variances,
+            residual_weight=1 / within_outside - 1 / background_outside,
+        )
+
+    def score(self, embeddings: NDArray[np.floating]) -> Floats:
+        """(N, D) -> (N,)."""
+        centred = _unit_rows(embeddings) - self.centre
+        coordinates = centred @ self.basis  # (N, r)
+        outside = np.maximum((centred**2).sum(axis=1) - (coordinates**2).sum(axis=1), 0.0)
+        axes = coordinates @ self.whitener
+        # |x - m|^2 - |x|^2, so that the square that all classes share is counted once.
+        to_classes = (self.class_means**2).sum(axis=1) - 2 * axes @ self.class_means.T  # (N, C)
+        to_background = (axes**2 * (1 / self.background_variances - 1)).sum(axis=1)
+        score: Floats = to_classes.min(axis=1) - to_background + self.residual_weight * outside
+        return score
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """For an .npz."""
+        return {
+            "kind": np.array("relative_mahalanobis"),
+            "centre": self.centre,
+            "basis": self.basis,
+            "whitener": self.whitener,
+            "class_means": self.class_means,
+            "background_variances": self.background_variances,
+            "residual_weight": np.array(self.residual_weight),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> RelativeMahalanobis:
+        """The score that `to_arrays` wrote."""
+        names = ("centre", "basis", "whitener", "class_means", "background_variances")
+        values = {name: np.asarray(arrays[name], dtype=np.float64) for name in names}
+        return cls(**values, residual_weight=float(arrays["residual_weight"].item()))
+
+
+def load_embedding_score(arrays: Mapping[str, NDArray[np.generic]]) -> EmbeddingScore:
+    """The score that some `to_arrays` wrote, of whichever kind.
+
+    Raises:
+        ValueError: The arrays are of no known kind.
+    """
+    kind = str(arrays["kind"])
+    if kind == "nearest_neighbour":
+        return NearestNeighbourScore.from_arrays(arrays)
+    if kind == "relative_mahalanobis":
+        return RelativeMahalanobis.from_arrays(arrays)
+    raise ValueError(f"novelty score of kind '{kind}'; known are nearest_neighbour and relative_mahalanobis")
+
+
+def ledoit_wolf_shrinkage(rows: Floats) -> float:
+    """How far the covariance of centred rows (N, D) should move to a multiple of the identity, in [0, 1].
+
+    Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3.
+    """
+    num_rows, num_features = rows.shape
+    squares = (rows**2).sum(axis=1)  # (N,)
+    gram = rows @ rows.T if num_rows <= num_features else rows.T @ rows
+    squared_norm = float((gram**2).sum()) / num_rows**2  # of the covariance
+    mean_variance = float(squares.sum()) / num_rows / num_features
+    spread = squared_norm / num_features - mean_variance**2
+    noise = (float((squares**2).mean()) - squared_norm) / (num_rows * num_features)
+    return max(0.0, min(noise, spread) / spread) if spread > 0 else 0.0
+
+
+def _log_softmax(logits: NDArray[np.floating]) -> Floats:
+    exact = np.asarray(logits, dtype=np.float64)
+    shifted = exact - exact.max(axis=1, keepdims=True)
+    log_probabilities: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_probabilities
+
+
+def _unit_rows(embeddings: NDArray[np.floating]) -> Floats:
+    """Rows at length 1; a row of zeros, which has no direction, stays."""
+    rows = np.asarray(embeddings, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def _check_rows(rows: Floats) -> None:
+    if len(rows) == 0:
+        raise ValueError("a novelty score needs at least one reference embedding")
+    if not np.isfinite(rows).all():
+        raise ValueError("reference embeddings must be finite numbers")
+
+
+def _main_directions(rows: Floats, max_rank: int | None) -> Floats:
+    """(D, r) orthonormal: the directions along which rows (N, D) are largest; r = 0 if all are zero."""
+    is_wide = rows.shape[0] <= rows.shape[1]
+    squares, vectors = np.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)  # ascending
+    rank = int((squares > max(squares[-1], 1e-30) * 1e-12).sum())
+    rank = rank if max_rank is None else min(rank, max_rank)
+    kept = vectors[:, len(squares) - rank :][:, ::-1]
+    # Through the small Gram matrix weak directions come out slightly askew: made orthogonal again.
+    basis: Floats = np.linalg.qr(rows.T @ kept)[0] if is_wide else kept
+    return np.ascontiguousarray(basis)
+
+
+def _shrunk_covariance(rows: Floats, basis: Floats, least: float) -> tuple[Floats, float]:
+    """Covariance of centred rows (N, D): (r, r) within the basis, and the variance in any direction outside of it."""
+    num_rows, num_features = rows.shape
+    rank = basis.shape[1]
+    shrinkage = ledoit_wolf_shrinkage(rows)
+    coordinates = rows @ basis
+    inside = coordinates.T @ coordinates / num_rows
+    total = float((rows**2).sum()) / num_rows
+    outside = max(total - float(np.trace(inside)), 0.0) / max(num_features - rank, 1)
+    mean_variance = max(total / num_features, least)
+    shrunk = (1 - shrinkage) * inside + (shrinkage * mean_variance + least) * np.eye(rank)
+    return shrunk, (1 - shrinkage) * outside + shrinkage * mean_variance + least
+
+
+def _common_axes(within: Floats, background: Floats) -> tuple[Floats, Floats]:
+    """(r, r) map to axes in which `within` is the identity, and the variances (r,) of `background` there."""
+    variances, directions = np.linalg.eigh(within)
+    whitener = directions / np.sqrt(variances)
+    background_variances, turn = np.linalg.eigh(whitener.T @ background @ whitener)
+    return whitener @ turn, background_variances

@@ -1,0 +1,363 @@
+"""What deciding needs to know of pictures with a known answer: calibration, which novelty score, and its threshold.
+
+N pictures, K classes, D features, F folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from vision.classify.label_sets import conformal_quantile
+from vision.classify.novelty import LOGIT_SCORES, EmbeddingScore, NearestNeighbourScore, RelativeMahalanobis
+from vision.evaluate.calibration_metrics import auroc_score, false_positive_rate
+from vision.train.folds import group_folds
+from vision.train.probe import fit_temperature
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Refit = Callable[[Ints], Floats]
+"""Fits the classifier on the given rows and returns its logits (N, K) for all rows."""
+
+FitEmbeddingScore = Callable[[NDArray[np.floating], Ints], EmbeddingScore]
+"""Fits a novelty score on embeddings (R, D) and class indices (R,)."""
+
+EMBEDDING_SCORES: Mapping[str, FitEmbeddingScore] = MappingProxyType(
+    {
+        "nearest_neighbour": NearestNeighbourScore.fit,
+        "fifth_neighbour": partial(NearestNeighbourScore.fit, k=5),
+        "relative_mahalanobis": RelativeMahalanobis.fit,
+    }
+)
+"""The distances among which `choose_novelty_score` chooses, beside the baselines of `LOGIT_SCORES`."""
+
+_LOG_SCALE_BOUND = float(np.log(20.0))  # temperatures between 0.05 and 20, as in the probe
+_VECTOR_DEVIATIONS = (0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to logits before the softmax.
+
+    Attributes:
+        method: `temperature`: all scales are equal and there is no bias.
+        scale: (K,).
+        bias: (K,).
+    """
+
+    method: Literal["temperature", "vector"]
+    scale: Floats
+    bias: Floats
+
+    def calibrated_logits(self, logits: NDArray[np.floating]) -> Floats:
+        """(N, K) -> (N, K); a class that was never learnt keeps its -inf."""
+        return np.asarray(logits, dtype=np.float64) * self.scale + self.bias
+
+
+@dataclass(frozen=True)
+class CalibrationChoice:
+    """The calibration that was chosen and why; NLLs are of held-out groups, NaN if there was nothing to divide.
+
+    Attributes:
+        calibration: Fitted on all pictures.
+        nll_before: Without any calibration.
+        nll_temperature: With temperature scaling.
+        nll_vector: With vector scaling under the best of the priors.
+        margin: One standard error of the difference of the last two, by groups: vector scaling must win by more.
+    """
+
+    calibration: Calibration
+    nll_before: float
+    nll_temperature: float
+    nll_vector: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class NoveltyTrial:
+    """How well a score told the pictures of a left-out class from held-out pictures of the others.
+
+    Attributes:
+        name: Of the score.
+        auroc: (K,) with each class left out, mean over folds; NaN for a class without pictures.
+        false_positive_rate: (K,) share of known pictures flagged when 95 % of the left-out class are.
+        mean_auroc: Over classes.
+    """
+
+    name: str
+    auroc: Floats
+    false_positive_rate: Floats
+    mean_auroc: float
+
+
+@dataclass(frozen=True)
+class NoveltyThreshold:
+    """From which score on a picture counts as unknown.
+
+    Attributes:
+        value: Unknown if the score is greater.
+        false_alarm_share: Of known pictures, at most this share is taken for unknown, averaged over samples.
+        num_pictures: Known pictures that it rests on.
+    """
+
+    value: float
+    false_alarm_share: float
+    num_pictures: int
+
+
+def temperature_calibration(logits: Floats, class_indices: Ints) -> Calibration:
+    """Temperature scaling: one scale for all classes."""
+    rows = _learnable(logits, class_indices)
+    num_classes = logits.shape[1]
+    scale = 1 / fit_temperature(logits[rows], class_indices[rows])
+    return Calibration("temperature", np.full(num_classes, scale), np.zeros(num_classes))
+
+
+def vector_calibration(logits: Floats, class_indices: Ints, deviation: float) -> Calibration:
+    """Vector scaling (Guo et al. 2017, arXiv 1706.04599): a scale and a bias for every class.
+
+    With few pictures per class they would be fitted to chance. So each class's scale is expected near a common one (a
+    normal prior on the difference of logarithms) and its bias near 0; the common scale has the prior of
+    `fit_temperature`, and for a small deviation the result is temperature scaling.
+
+    Args:
+        logits: (N, K).
+        class_indices: (N,); pictures of classes with the logit -inf, which were never learnt, are left out.
+        deviation: Of both priors.
+    """
+    rows = _learnable(logits, class_indices)
+    num_classes = logits.shape[1]
+    is_finite = np.isfinite(logits[rows])
+    finite = np.where(is_finite, logits[rows], 0.0)
+    truth = np.zeros_like(finite)
+    truth[np.arange(len(finite)), class_indices[rows]] = 1
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        common, own, bias = parameters[0], parameters[1 : num_classes + 1], parameters[num_classes + 1 :]
+        scale = np.exp(common + own)
+        log_probabilities = log_softmax(np.where(is_finite, finite * scale + bias, -np.inf), axis=1)
+        nll = -float(log_probabilities[truth > 0].sum())
+        prior = 0.5 * (common**2 + (own @ own + bias @ bias) / deviation**2)
+        errors = np.exp(log_probabilities) - truth  # (N, K)
+        by_scale = (errors * finite).sum(axis=0) * scale
+        gradient = [[by_scale.sum() + common], by_scale + own / deviation**2, errors.sum(axis=0) + bias / deviation**2]
+        return nll + prior, np.concatenate(gradient)
+
+    bounds = [(-_LOG_SCALE_BOUND, _LOG_SCALE_BOUND), *[(None, None)] * (2 * num_classes)]
+    start = np.zeros(2 * num_classes + 1)
+    start[0] = -np.log(fit_temperature(logits[rows], class_indices[rows]))
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}).x
+    return Calibration("vector", np.exp(best[0] + best[1 : num_classes + 1]), best[num_classes + 1 :])
+
+
+def choose_calibration(
+    logits: Floats,
+    class_indices: Ints,
+    groups: Sequence[str],
+    *,
+    deviations: Sequence[float] = _VECTOR_DEVIATIONS,
+    num_folds: int = 5,
+    seed: int = 0,
+) -> CalibrationChoice:
+    """Temperature or vector scaling, by the likelihood of the truth in held-out groups.
+
+    Vector scaling has to win by more than a standard error: with few pictures the simpler one is the safer bet.
+
+    Args:
+        logits: (N, K) of pictures that the classifier was not fitted on.
+        class_indices: (N,).
+        groups: N names; never divided between fitting and judging.
+        deviations: Priors of vector scaling to try.
+        num_folds: F.
+        seed: Of the folds.
+    """
+    kept = _learnable(logits, class_indices)
+    logits, class_indices, groups = logits[kept], class_indices[kept], [groups[row] for row in kept.tolist()]
+    folds = group_folds(class_indices, groups, num_folds, seed) if len(kept) else []
+    if not folds:
+        nan = float("nan")
+        return CalibrationChoice(temperature_calibration(logits, class_indices), nan, nan, nan, nan)
+    temperature = _held_out_nll(logits, class_indices, folds, temperature_calibration)
+    vectors = {
+        deviation: _held_out_nll(logits, class_indices, folds, partial(vector_calibration, deviation=deviation))
+        for deviation in deviations
+    }
+    best = min(vectors, key=lambda deviation: float(vectors[deviation].mean()))
+    margin = _group_standard_error(vectors[best] - temperature, groups)
+    wins = vectors[best].mean() + margin < temperature.mean()
+    return CalibrationChoice(
+        calibration=(
+            vector_calibration(logits, class_indices, best) if wins else temperature_calibration(logits, class_indices)
+        ),
+        nll_before=float(_nll_of_pictures(logits, class_indices).mean()),
+        nll_temperature=float(temperature.mean()),
+        nll_vector=float(vectors[best].mean()),
+        margin=margin,
+    )
+
+
+def choose_novelty_score(
+    embeddings: NDArray[np.floating],
+    refit: Refit,
+    class_indices: Ints,
+    groups: Sequence[str],
+    *,
+    candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
+    num_folds: int = 3,
+    seed: int = 0,
+) -> list[NoveltyTrial]:
+    """All scores, best first, by how well they tell classes apart from the rest that were left out in turn.
+
+    Each class is left out once; scores and classifier are fitted on some of the other classes' groups, and have to
+    tell the other classes' held-out groups (known) from all of its pictures (novel). No picture of another data set or
+    of a split for judging novelty is needed, and none may be given. Takes K * F fits.
+
+    Args:
+        embeddings: (N, D) of the training pictures.
+        refit: Fits the classifier on the given rows; called without the left-out class.
+        class_indices: (N,).
+        groups: N names.
+        candidates: Scores on embeddings to try beside those on logits.
+        num_folds: F.
+        seed: Of the folds.
+
+    Returns:
+        Empty if no class can be left out: there are fewer than three, or fewer than two groups beside each.
+    """
+    names = [*candidates, *LOGIT_SCORES]
+    num_classes = int(class_indices.max()) + 1 if len(class_indices) else 0
+    shape = (len(names), num_classes)
+    aurocs, rates = np.full(shape, np.nan), np.full(shape, np.nan)
+    present = np.unique(class_indices).tolist()
+    for class_index in present if len(present) > 2 else []:
+        novel = np.flatnonzero(class_indices == class_index)
+        others = np.flatnonzero(class_indices != class_index)
+        folds = group_folds(class_indices[others], [groups[row] for row in others.tolist()], num_folds, seed)
+        of_folds = [
+            _judge_scores(embeddings, refit, class_indices, others[train], others[held_out], novel, candidates)
+            for train, held_out in folds
+        ]
+        if of_folds:
+            aurocs[:, class_index], rates[:, class_index] = _nan_mean(np.stack(of_folds), axis=0)
+    means = _nan_mean(aurocs, axis=1)
+    trials = [NoveltyTrial(*row) for row in zip(names, aurocs, rates, means.tolist(), strict=True)]
+    return sorted((t for t in trials if np.isfinite(t.mean_auroc)), key=lambda t: -t.mean_auroc)
+
+
+def held_out_novelty_scores(
+    name: str,
+    embeddings: NDArray[np.floating],
+    refit: Refit,
+    class_indices: Ints,
+    groups: Sequence[str],
+    *,
+    candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
+    num_folds: int = 5,
+    seed: int = 0,
+) -> Floats:
+    """Novelty of every known picture from a score that was fitted without its fold: what a threshold follows from.
+
+    Returns:
+        (N,); NaN where all pictures of a class were held out together, so that it was not known.
+    """
+    scores = np.full(len(class_indices), np.nan)
+    for train, held_out in group_folds(class_indices, groups, num_folds, seed):
+        known = held_out[np.isin(class_indices[held_out], class_indices[train])]
+        if name in LOGIT_SCORES:
+            scores[known] = LOGIT_SCORES[name](refit(train)[known])
+        else:
+            scores[known] = candidates[name](embeddings[train], class_indices[train]).score(embeddings[known])
+    return scores
+
+
+def novelty_threshold(known_scores: Floats, false_alarm_share: float = 0.05) -> NoveltyThreshold:
+    """The score that no more than this share of known pictures is expected to exceed (split-conformal).
+
+    Too few pictures for the wanted share (fewer than 19 for 5 %) give their highest score, and the share which that
+    one promises: erring towards "unknown".
+
+    Args:
+        known_scores: (N,) of held-out known pictures; NaN is left out.
+        false_alarm_share: In (0, 1).
+
+    Raises:
+        ValueError: There is no score.
+    """
+    known = known_scores[np.isfinite(known_scores)]
+    if len(known) == 0:
+        raise ValueError("a novelty threshold needs the score of at least one held-out known picture")
+    value = conformal_quantile(known, 1 - false_alarm_share)
+    if np.isinf(value):
+        return NoveltyThreshold(float(known.max()), 1 / (len(known) + 1), len(known))
+    return NoveltyThreshold(value, false_alarm_share, len(known))
+
+
+def _judge_scores(
+    embeddings: NDArray[np.floating],
+    refit: Refit,
+    class_indices: Ints,
+    train: Ints,
+    held_out: Ints,
+    novel: Ints,
+    candidates: Mapping[str, FitEmbeddingScore],
+) -> Floats:
+    """AUROC and false-positive rate of every score, (2, S)."""
+    known = held_out[np.isin(class_indices[held_out], class_indices[train])]
+    pairs: list[tuple[Floats, Floats]] = []
+    for fit in candidates.values():
+        fitted = fit(embeddings[train], class_indices[train])
+        pairs.append((fitted.score(embeddings[known]), fitted.score(embeddings[novel])))
+    logits = refit(train)
+    pairs += [(score(logits[known]), score(logits[novel])) for score in LOGIT_SCORES.values()]
+    return np.array([[judge(*pair) for pair in pairs] for judge in (auroc_score, false_positive_rate)])
+
+
+def _held_out_nll(
+    logits: Floats,
+    class_indices: Ints,
+    folds: Sequence[tuple[Ints, Ints]],
+    fit: Callable[[Floats, Ints], Calibration],
+) -> Floats:
+    """(N,) from the calibration that was fitted without the picture's fold."""
+    nll = np.zeros(len(logits))
+    for train, held_out in folds:
+        calibration = fit(logits[train], class_indices[train])
+        nll[held_out] = _nll_of_pictures(calibration.calibrated_logits(logits[held_out]), class_indices[held_out])
+    return nll
+
+
+def _nll_of_pictures(logits: Floats, class_indices: Ints) -> Floats:
+    nll: Floats = -log_softmax(logits, axis=1)[np.arange(len(logits)), class_indices]
+    return nll
+
+
+def _learnable(logits: Floats, class_indices: Ints) -> Ints:
+    """Rows whose class the classifier has learnt: of the others no calibration can make the truth likely."""
+    return np.flatnonzero(np.isfinite(logits[np.arange(len(logits)), class_indices]))
+
+
+def _group_standard_error(differences: Floats, groups: Sequence[str]) -> float:
+    """Of the mean difference, where pictures of a group rise and fall together."""
+    _, positions = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    sums = np.bincount(positions, weights=differences - differences.mean())
+    num_groups = len(sums)
+    return float(np.sqrt((sums**2).sum() * num_groups / (num_groups - 1)) / len(differences))
+
+
+def _nan_mean(values: Floats, axis: int) -> Floats:
+    """NaN, without a warning, where there is nothing to average."""
+    known = np.isfinite(values)
+    totals = np.where(known, values, 0.0).sum(axis=axis)
+    counts = known.sum(axis=axis)
+    means: Floats = np.full(totals.shape, np.nan)
+    np.divide(totals, counts, out=means, where=counts > 0)
+    return means
