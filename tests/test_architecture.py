@@ -22,9 +22,11 @@ ORDER = [
     ["predictions"],
     ["bundle"],
     ["classify"],
-    ["evaluate", "train"],
+    ["evaluate"],
+    ["train"],
     ["console", "doctor"],
     ["cli"],
+    ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 

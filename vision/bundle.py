@@ -10,7 +10,8 @@ N images, D features, K classes, R training images.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,49 @@ class Provenance(_Part):
     num_images_per_class: dict[str, int]
 
 
+class LabelSets(_Part):
+    """What makes the set of classes of an answer: the fields of `vision.classify.label_sets.LabelSetRule`."""
+
+    coverage: float
+    regularisation: float
+    k_reg: int
+    seed: int
+    quantiles: tuple[float, ...]
+    allow_empty: bool
+
+
+class DecisionInfo(_Part):
+    """How answers are decided, and what was promised of them; fitted on pictures that the model was not fitted on.
+
+    Attributes:
+        calibration_method: `temperature` or `vector`: logits * scale + bias, then softmax.
+        scale: K values.
+        bias: K values.
+        novelty_score: Its name; its arrays stand in `reference.npz` under `novelty_`.
+        false_alarms: Share of known pictures that may be called unknown.
+        target_accuracy: Of the answers that are given at a class, family or role.
+        roll_up_threshold: The finest node with at least this probability is the answer.
+        is_promised: Whether there were enough pictures for the finite-sample bound.
+        costs: `taxonomy` answers the class of least expected cost.
+        label_sets: What makes the sets.
+        fitted_on: In words.
+        num_images: Pictures that it was fitted on.
+    """
+
+    calibration_method: Literal["temperature", "vector"]
+    scale: tuple[float, ...]
+    bias: tuple[float, ...]
+    novelty_score: str
+    false_alarms: float
+    target_accuracy: float
+    roll_up_threshold: float
+    is_promised: bool
+    costs: Literal["none", "taxonomy"]
+    label_sets: LabelSets
+    fitted_on: str
+    num_images: int
+
+
 class BundleInfo(_Part):
     """The content of `bundle.json`."""
 
@@ -79,9 +123,29 @@ class BundleInfo(_Part):
     preprocessing: Preprocessing
     embedding: dict[str, str | int | bool]
     calibration: Calibration
+    decision: DecisionInfo | None = None
     licensing: Licensing
     provenance: Provenance
     files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class KnownPictures:
+    """Pictures with a known answer that the model was not fitted on: what thresholds follow from.
+
+    Attributes:
+        probabilities: (M, K), calibrated.
+        class_indices: (M,).
+        groups: M names.
+        sha256: M digests.
+        novelty_scores: (S,) ascending, by the bundle's score.
+    """
+
+    probabilities: NDArray[np.float64]
+    class_indices: NDArray[np.int64]
+    groups: list[str]
+    sha256: list[str]
+    novelty_scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,6 +159,8 @@ class Reference:
         class_indices: (R,), index into the bundle's classes.
         attributions: R lines: title, author, licence, source.
         thumbnails: (R, 32, 32) grey, for the baseline that compares pixels; None in bundles written without.
+        novelty: Arrays of the novelty score, if it is one on embeddings.
+        known: Pictures that thresholds follow from; None in bundles written without.
     """
 
     embeddings: NDArray[np.float32]
@@ -103,6 +169,8 @@ class Reference:
     class_indices: NDArray[np.int64]
     attributions: list[str]
     thumbnails: NDArray[np.uint8] | None = None
+    novelty: dict[str, NDArray[Any]] = field(default_factory=dict)
+    known: KnownPictures | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +198,23 @@ class Bundle:
                     class_indices=arrays["class_indices"],
                     attributions=[str(line) for line in arrays["attributions"]],
                     thumbnails=arrays.get("thumbnails"),
+                    novelty={key.removeprefix("novelty_"): arrays[key] for key in arrays if key.startswith("novelty_")},
+                    known=_known_pictures(arrays),
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.folder / REFERENCE_FILE}: cannot be read ({error})") from error
+
+
+def _known_pictures(arrays: Mapping[str, NDArray[Any]]) -> KnownPictures | None:
+    if "known_probabilities" not in arrays:
+        return None
+    return KnownPictures(
+        arrays["known_probabilities"],
+        arrays["known_class_indices"],
+        [str(group) for group in arrays["known_groups"]],
+        [str(digest) for digest in arrays["known_sha256"]],
+        arrays["known_novelty_scores"],
+    )
 
 
 def load_bundle(folder: Path) -> Bundle:

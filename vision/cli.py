@@ -651,12 +651,29 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         return f"{figure.value:.3f}{between}"
 
     print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
-    print(f"accuracy      {shown(evaluation.accuracy)}  95 % interval over groups")
-    print(f"macro recall  {shown(evaluation.macro_recall)}")
+    print(f"  {shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
+    print(f"  {shown(evaluation.macro_recall)}  macro recall")
+    if evaluation.most_probable is not None:
+        print(f"  {shown(evaluation.most_probable)}  the most probable class is right, named or not")
     for baseline in evaluation.baselines:
         print(f"  {shown(baseline.accuracy)}  {baseline.name}")
-        if (baseline.accuracy.value or 0) > (evaluation.accuracy.value or 0):
+        ours = evaluation.most_probable or evaluation.accuracy
+        if (baseline.accuracy.value or 0) > (ours.value or 0):
             _say(f"warning: the {baseline.name} is right more often than the model: a weak recipe for these pictures")
+    if evaluation.answers is not None:
+        levels = ", ".join(f"{level} {share:.0%}" for level, share in evaluation.answers.by_level.items())
+        print(f"answered: {levels}")
+        if evaluation.answers.num_answers:
+            print(f"  {shown(evaluation.answers.right)}  of the answers at class, family or role are right")
+    for novel in evaluation.novel:
+        print(f"{novel.class_id}, which the model never saw, {novel.num_images} pictures:")
+        print(f"  {novel.unknown:6.1%} called unknown")
+        print(f"  {novel.right_above:6.1%} given the right family or role")
+        print(f"  {novel.wrong_above:6.1%} given a wrong family or role")
+        print(f"  {novel.wrong_class:6.1%} given the name of another class")
+        print(f"  {novel.confident_wrong_class:6.1%} so with 90 % or more; plain softmax {novel.softmax_confident:.1%}")
+        names = ", ".join(f"{name} {count}" for name, count in novel.most_probable[:5])
+        print(f"  most probable class: {names}")
     if evaluation.num_trained_on:
         _say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
     for pair in evaluation.confused_pairs[:5]:

@@ -191,6 +191,26 @@ class AugmentationSettings(_Settings):
     """Half of the views mirrored left to right; never upside down."""
 
 
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DecideSettings(_Settings):
+    """What an answer promises. Thresholds are fitted on the calibration split, else on out-of-fold predictions."""
+
+    target_accuracy: OpenShare = 0.95
+    """Share of right answers among those that name a class, family or role; what is less sure is rolled up."""
+    confidence: OpenShare = 0.9
+    """Of the bound behind it, over draws of the calibration pictures."""
+    false_alarms: OpenShare = 0.05
+    """Share of known pictures that may be called unknown because they look like no training picture."""
+    coverage: OpenShare = 0.95
+    """Share of pictures whose label set is to contain the truth."""
+    class_conditional: StrictBool = False
+    """Keep that promise within every class; needs more pictures and makes larger sets."""
+    costs: Literal["none", "taxonomy"] = "none"
+    """`taxonomy`: of the classes, answer the one with the least expected cost by the taxonomy's costs."""
+
+
 class SweepRange(_Settings):
     """Values that a sweep may give one setting: `choices`, or numbers from `low` to `high`."""
 
@@ -239,6 +259,7 @@ class Config(_Settings):
     train: TrainSettings = TrainSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     augment: AugmentationSettings = AugmentationSettings()
+    decide: DecideSettings = DecideSettings()
     sweep: SweepSettings = SweepSettings()
 
     @field_validator("name")

@@ -59,6 +59,8 @@ class Prediction:
         top: The most probable classes, best first.
         label_set: Classes that contain the truth as often as promised; empty if the bundle promises nothing.
         novelty: How far the picture is from all training pictures: 1 - cosine similarity to the nearest, in [0, 2].
+        novelty_rank: Share of held-out known pictures that are less novel by the bundle's own score, in [0, 1]; None if
+            the bundle has none. "unknown" follows from it.
         nearest: The nearest training pictures, nearest first.
         cues: What separates the two most probable classes, if they are look-alikes.
         model: Digest of the bundle.
@@ -75,6 +77,7 @@ class Prediction:
     top: tuple[ClassProbability, ...] = ()
     label_set: tuple[str, ...] = ()
     novelty: float | None = None
+    novelty_rank: float | None = None
     nearest: tuple[NearestImage, ...] = ()
     cues: tuple[str, ...] = ()
     model: str = ""
@@ -227,6 +230,7 @@ def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
         "top": pl.List(top),
         "label_set": pl.List(pl.String),
         "novelty": pl.Float64,
+        "novelty_rank": pl.Float64,
         "nearest": pl.List(nearest),
         "cues": pl.List(pl.String),
         "model": pl.String,

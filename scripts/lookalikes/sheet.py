@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-_TILE = (240, 180)
+_TILE = (264, 198)
 _CAPTION_PX = 18
-_PER_ROW = 6
+_PER_ROW = 5
 _DISTANCES = ("near", "middle", "far")
 _CLEARNESS = ("clear", "overcast", "dusk", "haze", "dust", "rain")
 
@@ -39,10 +39,13 @@ def contact_sheet(folder: Path, rows: Iterable[Mapping[str, Any]], *, per_state:
         chosen += sorted(alike, key=how_well)[:per_state]
     width, height = _TILE[0], _TILE[1] + _CAPTION_PX
     sheet = Image.new("RGB", (_PER_ROW * width, -(-len(chosen) // _PER_ROW) * height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    font = ImageFont.load_default(size=10)
     for number, row in enumerate(chosen):
         left, top = number % _PER_ROW * width, number // _PER_ROW * height
         with Image.open(folder / row["file_name"]) as picture:
             sheet.paste(picture.resize(_TILE, Image.Resampling.LANCZOS), (left, top + _CAPTION_PX))
-        draw.text((left + 3, top + 2), f"{row['label']}: {row['state']}", fill="black", font=font)
+        # A caption that is too long is cut at its tile, not written over the next.
+        caption = Image.new("RGB", (width - 4, _CAPTION_PX), "white")
+        ImageDraw.Draw(caption).text((3, 2), f"{row['label']}: {row['state']}", fill="black", font=font)
+        sheet.paste(caption, (left, top))
     return sheet

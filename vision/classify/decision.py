@@ -1,4 +1,12 @@
-"""From logits to an answer. The steps: temperature, softmax, most probable class, cue against the runner-up.
+"""From logits to an answer.
+
+The steps, in this order, wherever an answer is made:
+
+1. logits * scale + bias, softmax: calibrated probabilities of the classes;
+2. a picture that is more novel than all but `false_alarms` of the known pictures held out is "unknown";
+3. else the finest of class, family and role whose probability reaches the threshold, or "unknown" if none does; with
+   costs, the class is the one of least expected cost;
+4. beside it, always: the classes with their probabilities, the label set, the cue against the runner-up.
 
 K classes.
 """
@@ -7,12 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vision.bundle import Bundle, BundleInfo, Reference
+from vision.classify.label_sets import LabelSetRule
+from vision.classify.novelty import LOGIT_SCORES, EmbeddingScore, load_embedding_score
+from vision.classify.roll_up import ClassTree, build_class_tree, least_cost_class, node_probabilities, rolled_up_answers
 from vision.predictions import ClassProbability, Level
 from vision.taxonomy import Taxonomy
+
+UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,82 @@ class Decision:
     reason: str
     top: tuple[ClassProbability, ...]
     cues: tuple[str, ...]
+    label_set: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecisionRules:
+    """What turns probabilities and novelty into an answer.
+
+    Attributes:
+        taxonomy: Families, roles, costs.
+        classes: K ids.
+        false_alarms: Unknown if the novelty's rank is above 1 minus this.
+        roll_up_threshold: Least probability of an answer.
+        label_sets: What makes the label set; None for none.
+        use_costs: Answer the class of least expected cost.
+    """
+
+    taxonomy: Taxonomy
+    classes: tuple[str, ...]
+    false_alarms: float
+    roll_up_threshold: float
+    label_sets: LabelSetRule | None
+    use_costs: bool
+
+    @cached_property
+    def tree(self) -> ClassTree:
+        """Classes, families and roles."""
+        return build_class_tree(self.taxonomy, self.classes)
+
+    @cached_property
+    def costs(self) -> NDArray[np.float64]:
+        """(K, K)."""
+        return self.taxonomy.cost_matrix(self.classes)
+
+
+class NoveltyMeter:
+    """A bundle's novelty score, as the share of held-out known pictures that are less novel."""
+
+    def __init__(self, info: BundleInfo, reference: Reference) -> None:
+        assert info.decision is not None
+        assert reference.known is not None
+        self._name = info.decision.novelty_score
+        self._known = reference.known.novelty_scores
+        self._score: EmbeddingScore | None = (
+            None if self._name in LOGIT_SCORES else load_embedding_score(reference.novelty)
+        )
+
+    def rank(self, logits: NDArray[np.floating], embedding: NDArray[np.floating]) -> float:
+        """Of one picture, logits (K,) and embedding (D,): in [0, 1]."""
+        score = (LOGIT_SCORES[self._name](logits[None]) if self._score is None else self._score.score(embedding[None]))[
+            0
+        ]
+        # As in split-conformal tests, the picture counts as one of them: with few pictures nothing is beyond all.
+        return float(np.searchsorted(self._known, score, side="left") / (len(self._known) + 1))
+
+
+def rules_of(bundle: Bundle) -> DecisionRules | None:
+    """The rules that training left in a bundle; None in bundles from before there were any."""
+    info, decision = bundle.info, bundle.info.decision
+    if decision is None or bundle.reference.known is None:
+        return None
+    return DecisionRules(
+        info.taxonomy,
+        info.classes,
+        decision.false_alarms,
+        decision.roll_up_threshold,
+        LabelSetRule(**decision.label_sets.model_dump()),
+        decision.costs == "taxonomy",
+    )
+
+
+def bundle_probabilities(logits: NDArray[np.floating], info: BundleInfo) -> NDArray[np.float64]:
+    """Calibrated probabilities as a bundle makes them; same shape."""
+    if info.decision is None:
+        return calibrated_probabilities(logits, info.calibration.temperature)
+    scaled = np.asarray(logits, dtype=np.float64) * np.array(info.decision.scale) + np.array(info.decision.bias)
+    return calibrated_probabilities(scaled, 1.0)
 
 
 def calibrated_probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -35,7 +127,16 @@ def calibrated_probabilities(logits: NDArray[np.floating], temperature: float) -
     return probabilities
 
 
-def decide(probabilities: NDArray[np.float64], classes: Sequence[str], taxonomy: Taxonomy, *, top_k: int) -> Decision:
+def decide(
+    probabilities: NDArray[np.float64],
+    classes: Sequence[str],
+    taxonomy: Taxonomy,
+    *,
+    top_k: int,
+    rules: DecisionRules | None = None,
+    novelty_rank: float | None = None,
+    digest: str = "",
+) -> Decision:
     """The answer for one picture.
 
     Args:
@@ -43,16 +144,52 @@ def decide(probabilities: NDArray[np.float64], classes: Sequence[str], taxonomy:
         classes: K ids, in the same order.
         taxonomy: Where look-alikes and their cues stand.
         top_k: How many of the most probable classes the answer lists.
+        rules: What an answer needs; without, it is the most probable class.
+        novelty_rank: Share of held-out known pictures that are less novel.
+        digest: SHA-256 of the picture, which the label set's randomisation follows from.
     """
     # A stable sort of the negatives: equal probabilities keep the order of the taxonomy.
     order = np.argsort(-probabilities, kind="stable")[: max(top_k, 2)]
     ranked = [ClassProbability(classes[index], float(probabilities[index])) for index in order]
-    answer = ranked[0]
+    first = ranked[0]
     cues: tuple[str, ...] = ()
-    reason = "most probable class"
     if len(ranked) > 1:
-        runner_up = ranked[1]
-        cues = tuple(str(cue) for cue in taxonomy.separating_cues(answer.class_id, runner_up.class_id))
-        if cues:
-            reason = f"most probable class; the runner-up {runner_up.class_id} is a look-alike, check the cue"
-    return Decision(answer.class_id, "class", answer.probability, reason, tuple(ranked[:top_k]), cues)
+        cues = tuple(str(cue) for cue in taxonomy.separating_cues(first.class_id, ranked[1].class_id))
+    top = tuple(ranked[:top_k])
+    if rules is None:
+        return Decision(first.class_id, "class", first.probability, _class_reason(ranked, cues), top, cues)
+    label_set: tuple[str, ...] = ()
+    if rules.label_sets is not None:
+        chosen = rules.label_sets.label_sets(probabilities[None], [digest])[0]
+        label_set = tuple(class_id for class_id, is_in in zip(classes, chosen, strict=True) if is_in)
+    if novelty_rank is not None and novelty_rank > 1 - rules.false_alarms:
+        reason = (
+            f"less like any training picture than {novelty_rank:.0%} of the known pictures held out: "
+            "a class that training did not show, or no vehicle"
+        )
+        return Decision(UNKNOWN, UNKNOWN, novelty_rank, reason, top, cues, label_set)
+    answers = rolled_up_answers(probabilities[None], rules.tree, rules.roll_up_threshold)
+    level_index, node_index = int(answers.level_indices[0]), int(answers.node_indices[0])
+    if level_index == len(rules.tree.levels):
+        unsure = f"no class, family or role reaches {rules.roll_up_threshold:.0%}"
+        by_role = float(node_probabilities(probabilities[None], rules.tree)[-1].max())
+        return Decision(UNKNOWN, UNKNOWN, 1 - by_role, unsure, top, cues, label_set)
+    level = rules.tree.levels[level_index]
+    label, probability = level.node_ids[node_index], float(answers.probabilities[0])
+    if level.level != "class":
+        between = f"{first.class_id} and {ranked[1].class_id}" + (", look-alikes," if cues else "")
+        reason = f"{between} are not told apart surely enough; the {level.level} {label} is sure"
+        return Decision(label, level.level, probability, reason, top, cues, label_set)
+    reason = _class_reason(ranked, cues)
+    if rules.use_costs:
+        cheapest = int(least_cost_class(probabilities[None], rules.costs)[0])
+        if classes[cheapest] != label:
+            reason = f"least expected cost; {label} is more probable, but costs more where it is wrong"
+            label, probability = classes[cheapest], float(probabilities[cheapest])
+    return Decision(label, "class", probability, reason, top, cues, label_set)
+
+
+def _class_reason(ranked: Sequence[ClassProbability], cues: tuple[str, ...]) -> str:
+    if not cues:
+        return "most probable class"
+    return f"most probable class; the runner-up {ranked[1].class_id} is a look-alike, check the cue"

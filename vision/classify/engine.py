@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from vision.bundle import Bundle
-from vision.classify.decision import calibrated_probabilities, decide
+from vision.classify.decision import NoveltyMeter, bundle_probabilities, decide, rules_of
 from vision.data.preprocessing import Box, load_network_input
 from vision.errors import BundleError, ImageError
 from vision.files import sha256_of_file
@@ -36,6 +36,8 @@ class Engine:
     def __init__(self, bundle: Bundle, *, top_k: int = DEFAULT_TOP_K) -> None:
         self.bundle = bundle
         self._top_k = top_k
+        self._rules = rules_of(bundle)
+        self._meter = NoveltyMeter(bundle.info, bundle.reference) if self._rules is not None else None
         self._trained_on = frozenset(bundle.reference.sha256)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -68,8 +70,16 @@ class Engine:
             return Prediction(name, digest, "error", error=reason, model=self.bundle.digest)
         logits, embedding = self._session.run(["logits", "embedding"], {"images": network_input[None]})
         info = self.bundle.info
-        probabilities = calibrated_probabilities(logits[0], info.calibration.temperature)
-        decision = decide(probabilities, info.classes, info.taxonomy, top_k=self._top_k)
+        rank = self._meter.rank(logits[0], embedding[0]) if self._meter is not None else None
+        decision = decide(
+            bundle_probabilities(logits[0], info),
+            info.classes,
+            info.taxonomy,
+            top_k=self._top_k,
+            rules=self._rules,
+            novelty_rank=rank,
+            digest=digest,
+        )
         nearest = self._nearest(embedding[0])
         return Prediction(
             name,
@@ -82,6 +92,8 @@ class Engine:
             if digest in self._trained_on
             else decision.reason,
             top=decision.top,
+            label_set=decision.label_set,
+            novelty_rank=rank,
             novelty=1 - nearest[0].similarity if nearest else None,
             nearest=nearest,
             cues=decision.cues,

@@ -123,15 +123,7 @@ def node_probabilities(probabilities: Floats, tree: ClassTree) -> tuple[Floats, 
 
 def rolled_up_answers(probabilities: Floats, tree: ClassTree, threshold: float) -> RolledUpAnswers:
     """The finest sure answer for each picture, from probabilities (N, K)."""
-    nodes, reached = _candidates(probabilities, tree)  # (L, N) each
-    everything = np.ones((1, len(probabilities)))
-    level_indices = np.concatenate([reached >= threshold, everything > 0]).argmax(axis=0)
-    pictures = np.arange(len(probabilities))
-    return RolledUpAnswers(
-        level_indices=level_indices,
-        node_indices=np.concatenate([nodes, np.zeros_like(nodes[:1])])[level_indices, pictures],
-        probabilities=np.concatenate([reached, everything])[level_indices, pictures],
-    )
+    return _finest_sure(*_candidates(probabilities, tree), threshold)
 
 
 def right_answers(answers: RolledUpAnswers, class_indices: Ints, tree: ClassTree) -> Bools:
@@ -176,12 +168,13 @@ def fit_roll_up_threshold(
             that have answers, or less where groups are of unequal size (Kish 1965: square of the sum of the sizes by
             the sum of their squares). None takes all pictures as independent.
     """
-    trials = [_trial(probabilities, class_indices, tree, value, groups) for value in THRESHOLDS]
+    candidates = _candidates(probabilities, tree)
+    trials = [_trial(_finest_sure(*candidates, value), class_indices, tree, value, groups) for value in THRESHOLDS]
     promised = None
     level = 0.0
     for trial in trials:
         level += (1 - confidence) * _TEST_SHARES.get(trial.threshold, 0.0)
-        if binomial_cdf(trial.num_wrong, trial.sample_size, 1 - target_accuracy) <= level:
+        if level > 0 and binomial_cdf(trial.num_wrong, trial.sample_size, 1 - target_accuracy) <= level:
             promised = trial
         else:
             level = 0.0
@@ -285,10 +278,21 @@ def _candidates(probabilities: Floats, tree: ClassTree) -> tuple[Ints, Floats]:
     return nodes, np.maximum.accumulate(reached, axis=0)
 
 
+def _finest_sure(nodes: Ints, reached: Floats, threshold: float) -> RolledUpAnswers:
+    """The answers from the candidates of every level and their probabilities, (L, N) each."""
+    everything = np.ones_like(reached[:1])
+    level_indices = np.concatenate([reached >= threshold, everything > 0]).argmax(axis=0)
+    pictures = np.arange(reached.shape[1])
+    return RolledUpAnswers(
+        level_indices=level_indices,
+        node_indices=np.concatenate([nodes, np.zeros_like(nodes[:1])])[level_indices, pictures],
+        probabilities=np.concatenate([reached, everything])[level_indices, pictures],
+    )
+
+
 def _trial(
-    probabilities: Floats, class_indices: Ints, tree: ClassTree, threshold: float, groups: Sequence[str] | None
+    answers: RolledUpAnswers, class_indices: Ints, tree: ClassTree, threshold: float, groups: Sequence[str] | None
 ) -> _Trial:
-    answers = rolled_up_answers(probabilities, tree, threshold)
     is_answer = answers.level_indices < len(tree.levels)
     right = right_answers(answers, class_indices, tree)[is_answer]
     sample_size = len(right)

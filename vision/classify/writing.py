@@ -44,6 +44,7 @@ def write_csv(rows: Iterable[Prediction], stream: TextIO) -> Iterator[Prediction
             "error": printable_name(row.error),
             "probability": "" if row.probability is None else f"{row.probability:.6f}",
             "novelty": "" if row.novelty is None else f"{row.novelty:.6f}",
+            "novelty_rank": "" if row.novelty_rank is None else f"{row.novelty_rank:.6f}",
             "top": "; ".join(f"{item.class_id} {item.probability:.6f}" for item in row.top),
             "label_set": "; ".join(row.label_set),
             "nearest": "; ".join(f"{n.file_name} ({n.class_id}, {n.similarity:.3f})" for n in row.nearest),

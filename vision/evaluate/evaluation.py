@@ -24,6 +24,7 @@ from vision.evaluate.metrics import (
     bootstrap_intervals,
     confusion_counts,
 )
+from vision.evaluate.novel import NovelClassFigures, novel_figures
 from vision.taxonomy import Taxonomy
 
 UNKNOWN = "unknown"
@@ -100,6 +101,20 @@ class Baseline(_Part):
     accuracy: FigureWithInterval
 
 
+class AnswerFigures(_Part):
+    """What was answered at which level, and how often an answer was right at the level that it names.
+
+    Attributes:
+        by_level: Share of the pictures answered at class, family, role, unknown; unreadable ones are in none.
+        num_answers: Pictures with a class, family or role as answer.
+        right: Share of these whose true class is that class, or in that family or role.
+    """
+
+    by_level: dict[str, float]
+    num_answers: int
+    right: FigureWithInterval
+
+
 class Evaluation(_Part):
     """The content of `evaluation.json`."""
 
@@ -114,8 +129,11 @@ class Evaluation(_Part):
     num_groups: int
     accuracy: FigureWithInterval
     macro_recall: FigureWithInterval
+    most_probable: FigureWithInterval | None = None
+    answers: AnswerFigures | None = None
     largest_class_share: Figure
     baselines: tuple[Baseline, ...] = ()
+    novel: tuple[NovelClassFigures, ...] = ()
     num_replicates: int
     seed: int
     classes: tuple[ClassFigures, ...]
@@ -179,7 +197,10 @@ def evaluate_predictions(
         num_groups=len(set(groups)),
         accuracy=_figure(intervals.accuracy),
         macro_recall=_figure(intervals.macro_recall),
+        most_probable=_most_probable(table, class_ids, groups, num_replicates, seed),
+        answers=_answer_figures(table, taxonomy, groups, num_replicates, seed),
         largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
+        novel=tuple(novel_figures(table, known_classes, taxonomy)) if known_classes else (),
         baselines=_baselines(table, class_ids, groups, num_replicates, seed),
         num_replicates=num_replicates,
         seed=seed,
@@ -187,6 +208,47 @@ def evaluate_predictions(
         matrices=matrices,
         confused_pairs=_confused_pairs(class_matrix, taxonomy),
     )
+
+
+def _most_probable(
+    table: pl.DataFrame, class_ids: Sequence[str], groups: Sequence[str], num_replicates: int, seed: int
+) -> FigureWithInterval | None:
+    """Accuracy of the most probable class, whatever the answer was: what a closed set would reach."""
+    if "top" not in table.columns or not any(top for top in table["top"].to_list()):
+        return None
+    index = {class_id: position for position, class_id in enumerate(class_ids)}
+    truth = np.array([index[label] for label in table["true_label"]], dtype=np.int64)
+    found = [index.get(top[0]["class_id"], len(index)) if top else len(index) for top in table["top"].to_list()]
+    intervals = bootstrap_intervals(
+        truth, np.array(found, dtype=np.int64), groups, len(index), num_replicates=num_replicates, seed=seed
+    )
+    return _figure(intervals.accuracy)
+
+
+def _answer_figures(
+    table: pl.DataFrame, taxonomy: Taxonomy, groups: Sequence[str], num_replicates: int, seed: int
+) -> AnswerFigures | None:
+    if "level" not in table.columns:
+        return None
+    levels = table["level"].to_list()
+    by_level = {level: levels.count(level) / len(levels) for level in ("class", "family", "role", UNKNOWN)}
+    rows = [row for row, level in enumerate(levels) if level in ("class", "family", "role")]
+    if not rows:
+        nothing = FigureWithInterval(value=None, low=None, high=None)
+        return AnswerFigures(by_level=by_level, num_answers=0, right=nothing)
+    truths, answers = table["true_label"].to_list(), table["label"].to_list()
+    above = {"family": taxonomy.family_id, "role": taxonomy.role_id}
+    right = [answers[row] == (above[levels[row]](truths[row]) if levels[row] in above else truths[row]) for row in rows]
+    # One class and an answer that hits it or not: the accuracy of that is the share of right answers.
+    intervals = bootstrap_intervals(
+        np.zeros(len(rows), dtype=np.int64),
+        np.array([0 if hit else 1 for hit in right], dtype=np.int64),
+        [groups[row] for row in rows],
+        1,
+        num_replicates=num_replicates,
+        seed=seed,
+    )
+    return AnswerFigures(by_level=by_level, num_answers=len(rows), right=_figure(intervals.accuracy))
 
 
 def _baselines(

@@ -182,7 +182,8 @@ def choose_calibration(
     """
     kept = _learnable(logits, class_indices)
     logits, class_indices, groups = logits[kept], class_indices[kept], [groups[row] for row in kept.tolist()]
-    folds = group_folds(class_indices, groups, num_folds, seed) if len(kept) else []
+    # Not balanced by class: each fold would have the sample's chance shares of classes, and fitting them would pay.
+    folds = group_folds(np.zeros_like(class_indices), groups, num_folds, seed) if len(kept) else []
     if not folds:
         nan = float("nan")
         return CalibrationChoice(temperature_calibration(logits, class_indices), nan, nan, nan, nan)

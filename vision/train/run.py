@@ -48,6 +48,7 @@ from vision.errors import BundleError, ConfigError
 from vision.files import sha256_of_file, whole_file, write_whole_text
 from vision.predictions import NearestImage, Prediction, save_predictions
 from vision.train.backbones import Backbone, feature_maps, load_backbones
+from vision.train.deciding import FittedDecision, fit_decision
 from vision.train.export import ProbedNetwork, check_export, export_onnx, run_graph
 from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, feature_recipes, vectors_of
 from vision.train.finetune import EpochFigures
@@ -187,9 +188,23 @@ def train_run(
         fitted_features, calibration_features = network.of_training, network.of_calibration
     calibration = _calibrate(best, probe, calibration_features, prepared.calibration)
     log.write("calibration", **calibration.model_dump())
+    tell("fitting what answers promise: calibration, novelty, roll-up, label sets")
+    decision = fit_decision(prepared, probe, best.strength, fitted_features, calibration_features)
+    log.write(
+        "decision",
+        nll_before=decision.nll_before,
+        nll_after=decision.nll_after,
+        novelty={trial.name: trial.mean_auroc for trial in decision.novelty_trials},
+        **decision.info.model_dump(exclude={"scale", "bias", "label_sets"}),
+    )
+    if not decision.info.is_promised:
+        tell(
+            f"{decision.info.num_images} pictures to calibrate on are too few to promise "
+            f"{decision.info.target_accuracy:.0%} right answers; the threshold is a best effort"
+        )
 
     tell("writing the bundle")
-    bundle = _write_bundle(prepared, backbone, best, probe, calibration, fitted_features, run_dir / "bundle")
+    bundle = _write_bundle(prepared, backbone, best, probe, calibration, decision, fitted_features, run_dir / "bundle")
     log.write("bundle", digest=bundle.digest)
     return TrainingResult(bundle, candidates, out_of_fold_path)
 
@@ -405,6 +420,7 @@ def _write_bundle(
     best: Candidate,
     probe: LinearProbe,
     calibration: Calibration,
+    decision: FittedDecision,
     features: NDArray[np.float32],
     folder: Path,
 ) -> Bundle:
@@ -427,6 +443,7 @@ def _write_bundle(
             file_names=np.array(training.table["file_name"].to_list(), dtype=np.str_),
             sha256=np.array([image.sha256 for image in training.images], dtype=np.str_),
             class_indices=training.class_indices,
+            **decision.arrays,  # type: ignore[arg-type]
             thumbnails=np.stack(
                 [load_thumbnail(image.path, preprocessing, box=image.box) for image in training.images]
             ),
@@ -465,6 +482,7 @@ def _write_bundle(
             "size": int(probe.weight.shape[1]),
         },
         calibration=calibration,
+        decision=decision.info,
         licensing=licensing,
         provenance=Provenance(
             config=_shareable(config),

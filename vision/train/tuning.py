@@ -26,7 +26,7 @@ from vision.train.views import FrozenPart, ViewStore, stored_views
 
 DEFAULT_EPOCHS = 20
 DEFAULT_VIEWS = 6
-_FEWEST_EPOCHS, _FEWEST_VIEWS = 6, 2
+_FEWEST_EPOCHS, _FEWEST_VIEWS = 10, 3
 _TIMED_IMAGES = 8
 
 Tell = Callable[[str], None]

@@ -1,0 +1,266 @@
+"""Calibration against scikit-learn and by simulation; the choice of a novelty score and its threshold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+
+from vision.classify.novelty import LOGIT_SCORES, NearestNeighbourScore
+from vision.train.decision_fitting import (
+    EMBEDDING_SCORES,
+    choose_calibration,
+    choose_novelty_score,
+    held_out_novelty_scores,
+    novelty_threshold,
+    temperature_calibration,
+    vector_calibration,
+)
+from vision.train.probe import fit_probe, fit_temperature
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def outputs(num: int, seed: int, scale: Floats, bias: Floats) -> tuple[Floats, Ints, list[str]]:
+    """Logits whose honest form is logits * scale + bias; truths drawn from it; groups of two."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 2, (num, len(scale)))
+    honest = softmax(logits * scale + bias, axis=1)
+    truths = np.minimum((honest.cumsum(axis=1) < generator.random((num, 1))).sum(axis=1), len(scale) - 1)
+    return logits, truths, [str(row // 2) for row in range(num)]
+
+
+def mean_nll(logits: Floats, truths: Ints) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(truths)), truths].mean())
+
+
+EVEN = np.full(4, 0.5), np.zeros(4)
+UNEVEN = np.array([0.3, 0.6, 1.2, 2.0]), np.array([2.0, 0.0, -1.0, 0.0])
+
+
+def test_temperature_calibration_is_the_temperature_of_the_probe() -> None:
+    logits, truths, _ = outputs(300, 0, *EVEN)
+    calibration = temperature_calibration(logits, truths)
+    np.testing.assert_allclose(calibration.calibrated_logits(logits), logits / fit_temperature(logits, truths))
+    np.testing.assert_allclose(calibration.scale, 0.5, rtol=0.25)
+
+
+def test_vector_scaling_recovers_scales_and_biases() -> None:
+    logits, truths, _ = outputs(20_000, 1, *UNEVEN)
+    calibration = vector_calibration(logits, truths, deviation=3.0)
+    np.testing.assert_allclose(calibration.scale, UNEVEN[0], rtol=0.1)
+    np.testing.assert_allclose(calibration.bias - calibration.bias.mean(), UNEVEN[1] - UNEVEN[1].mean(), atol=0.12)
+
+
+def test_vector_scaling_of_two_classes_is_a_logistic_regression() -> None:
+    """Two classes with mirrored logits: only the sum of scales and the difference of biases matter."""
+    generator = np.random.default_rng(2)
+    margin = generator.normal(0, 2, 4000)
+    logits = np.stack([np.zeros(4000), margin], axis=1)
+    truths = (generator.random(4000) < 1 / (1 + np.exp(-(0.7 * margin + 0.4)))).astype(np.int64)
+    model = LogisticRegression(C=1e6).fit(margin[:, None], truths)
+    calibration = vector_calibration(logits, truths, deviation=50.0)
+    assert calibration.scale[1] == pytest.approx(model.coef_[0, 0], rel=0.01)
+    assert calibration.bias[1] - calibration.bias[0] == pytest.approx(model.intercept_[0], abs=0.01)
+
+
+def test_a_tight_prior_makes_vector_scaling_temperature_scaling() -> None:
+    logits, truths, _ = outputs(200, 3, *UNEVEN)
+    calibration = vector_calibration(logits, truths, deviation=1e-3)
+    np.testing.assert_allclose(calibration.scale, 1 / fit_temperature(logits, truths), rtol=1e-2)
+    np.testing.assert_allclose(calibration.bias, 0, atol=1e-2)
+
+
+def test_pictures_that_are_all_right_do_not_make_the_scale_endless() -> None:
+    logits, truths = np.eye(4)[np.arange(12) % 4] * 3.0, np.arange(12) % 4
+    calibration = vector_calibration(logits, truths, deviation=1e-3)
+    np.testing.assert_allclose(calibration.scale, 1 / fit_temperature(logits, truths), rtol=1e-2)
+
+
+def test_the_probe_may_lack_classes_and_pictures_of_them_are_left_out() -> None:
+    logits, truths, _ = outputs(300, 4, *UNEVEN)
+    lacking = logits.copy()
+    lacking[:, 2] = -np.inf
+    calibration = vector_calibration(lacking, truths, deviation=0.5)
+    learnt = truths != 2
+    without = vector_calibration(lacking[learnt], truths[learnt], deviation=0.5)
+    assert np.isfinite(calibration.scale).all()
+    np.testing.assert_allclose(calibration.bias, without.bias)
+    assert (calibration.calibrated_logits(lacking)[:, 2] == -np.inf).all()
+
+
+@pytest.mark.parametrize(("truth", "expected"), [(EVEN, "temperature"), (UNEVEN, "vector")])
+def test_the_simpler_calibration_is_chosen_unless_the_other_wins(truth: tuple[Floats, Floats], expected: str) -> None:
+    logits, truths, groups = outputs(600, 5, *truth)
+    choice = choose_calibration(logits, truths, groups)
+    assert choice.calibration.method == expected
+    assert choice.nll_before == pytest.approx(mean_nll(logits, truths))
+    assert (choice.nll_vector + choice.margin < choice.nll_temperature) == (expected == "vector")
+    # On further pictures it is close to what honest probabilities have.
+    fresh, fresh_truths, _ = outputs(20_000, 6, *truth)
+    honest = mean_nll(fresh * truth[0] + truth[1], fresh_truths)
+    assert mean_nll(choice.calibration.calibrated_logits(fresh), fresh_truths) < honest + 0.03
+
+
+@pytest.mark.parametrize("seed", [4, 10, 18, 23])
+def test_chance_shares_of_classes_do_not_make_vector_scaling_win(seed: int) -> None:
+    """Seeds at which it does win if folds are balanced by class, or if a win by less than a standard error counts."""
+    choice = choose_calibration(*outputs(80, seed, *EVEN))
+    assert choice.nll_vector < choice.nll_temperature
+    assert choice.calibration.method == "temperature"
+
+
+def test_few_pictures_choose_temperature_scaling() -> None:
+    logits, truths, groups = outputs(12, 7, *EVEN)
+    assert choose_calibration(logits, truths, groups).calibration.method == "temperature"
+
+
+def test_one_group_cannot_be_divided_and_gets_temperature_scaling_without_figures() -> None:
+    logits, truths, _ = outputs(40, 8, *UNEVEN)
+    choice = choose_calibration(logits, truths, ["a"] * 40)
+    assert choice.calibration.method == "temperature"
+    assert math.isnan(choice.nll_temperature)
+
+
+def test_no_pictures_leave_logits_as_they_are() -> None:
+    choice = choose_calibration(np.empty((0, 3)), np.empty(0, dtype=np.int64), [])
+    np.testing.assert_array_equal(choice.calibration.scale, np.ones(3))
+
+
+def test_copies_of_a_picture_do_not_stand_on_both_sides() -> None:
+    """Groups of many copies: divided, they would reward fitting to chance."""
+    logits, truths, _ = outputs(12, 9, *EVEN)
+    copies = np.repeat(np.arange(12), 30)
+    choice = choose_calibration(logits[copies], truths[copies], [str(row) for row in copies])
+    assert choice.calibration.method == "temperature"
+    assert choice.nll_vector > mean_nll(
+        vector_calibration(logits[copies], truths[copies], 1.0).calibrated_logits(logits), truths
+    )
+
+
+def vehicles(num_per_class: int = 24, seed: int = 0) -> tuple[Floats, Ints, list[str]]:
+    """Five classes as tight clusters in 12 dimensions; groups of three."""
+    generator = np.random.default_rng(seed)
+    means = 3 * generator.normal(size=(5, 12))
+    class_indices = np.repeat(np.arange(5), num_per_class)
+    rows = means[class_indices] + generator.normal(0, 0.8, (len(class_indices), 12))
+    return rows, class_indices, [f"group-{row // 3}" for row in range(len(rows))]
+
+
+def test_a_distance_wins_where_clusters_are_tight_and_the_classifier_is_deaf_to_it() -> None:
+    rows, class_indices, groups = vehicles()
+
+    def refit(train: Ints) -> Floats:
+        probe = fit_probe(rows[train].astype(np.float32), class_indices[train], 5, 1.0)
+        return probe.logits(rows.astype(np.float32))
+
+    trials = choose_novelty_score(rows, refit, class_indices, groups)
+    by_name = {trial.name: trial for trial in trials}
+    assert set(by_name) == {*EMBEDDING_SCORES, *LOGIT_SCORES}
+    assert [t.mean_auroc for t in trials] == sorted((t.mean_auroc for t in trials), reverse=True)
+    assert trials[0].name in EMBEDDING_SCORES
+    assert trials[0].mean_auroc > 0.95
+    assert trials[0].mean_auroc > by_name["max_softmax"].mean_auroc
+    assert trials[0].auroc.shape == trials[0].false_positive_rate.shape == (5,)
+    assert trials[0].mean_auroc == pytest.approx(trials[0].auroc.mean())
+
+
+def test_a_logit_score_wins_where_only_the_classifier_sees_the_class() -> None:
+    rows, class_indices, groups = vehicles()
+    noise = np.random.default_rng(1).normal(size=rows.shape)
+
+    def refit(train: Ints) -> Floats:
+        known = np.unique(class_indices[train])
+        return 9.0 * (class_indices[:, None] == np.arange(5)) * np.isin(np.arange(5), known)
+
+    trials = choose_novelty_score(noise, refit, class_indices, groups)
+    assert trials[0].name in LOGIT_SCORES
+    assert trials[0].mean_auroc == 1.0
+    assert max(t.mean_auroc for t in trials if t.name in EMBEDDING_SCORES) < 0.75
+
+
+def test_the_left_out_class_and_held_out_groups_are_never_fitted_on() -> None:
+    rows, class_indices, groups = vehicles(9)
+    fits: list[Ints] = []
+
+    def refit(train: Ints) -> Floats:
+        fits.append(train)
+        return np.zeros((len(rows), 5))
+
+    choose_novelty_score(rows, refit, class_indices, groups, num_folds=3)
+    assert len(fits) == 15
+    for index, train in enumerate(fits):
+        left_out = index // 3
+        assert left_out not in class_indices[train]
+        inside = {groups[row] for row in train}
+        others = np.flatnonzero(class_indices != left_out)
+        held_out = {groups[row] for row in others} - inside
+        assert held_out
+        assert len(train) == sum(groups[row] in inside for row in others)  # groups whole
+
+
+def test_two_classes_are_too_few_to_leave_one_out() -> None:
+    rows, class_indices, groups = vehicles()
+    two = class_indices < 2
+    trials = choose_novelty_score(rows[two], lambda train: np.zeros((48, 2)), class_indices[two], groups[:48])
+    assert trials == []
+
+
+def test_a_class_without_pictures_is_nan_and_left_out_of_the_mean() -> None:
+    rows, class_indices, groups = vehicles(9)
+    moved = np.where(class_indices >= 2, class_indices + 1, class_indices)
+    trial = choose_novelty_score(rows, lambda train: np.zeros((45, 6)), moved, groups)[0]
+    assert np.isnan(trial.auroc).tolist() == [False, False, True, False, False, False]
+    assert trial.mean_auroc == pytest.approx(np.nanmean(trial.auroc))
+
+
+def test_held_out_scores_are_those_of_a_score_that_never_saw_the_group() -> None:
+    rows, class_indices, groups = vehicles(9)
+    for row in range(1, len(rows), 3):
+        rows[row] = rows[row - 1]  # twins within a group
+    scores = held_out_novelty_scores("nearest_neighbour", rows, lambda train: rows, class_indices, groups)
+    assert (scores > 1e-4).all()
+    assert (NearestNeighbourScore.fit(rows).score(rows) < 1e-5).all()
+
+
+def test_held_out_scores_of_logits_come_from_the_refitted_classifier() -> None:
+    rows, class_indices, groups = vehicles(9)
+
+    def refit(train: Ints) -> Floats:
+        is_train = np.isin(np.arange(len(rows)), train)
+        return np.where(is_train[:, None], 9.0, 1.0) * np.eye(5)[class_indices]
+
+    scores = held_out_novelty_scores("max_softmax", rows, refit, class_indices, groups)
+    np.testing.assert_allclose(scores, 1 - np.e / (np.e + 4))
+
+
+def test_a_class_of_one_group_has_no_held_out_score() -> None:
+    rows, class_indices, groups = vehicles(9)
+    groups = ["only" if c == 4 else g for c, g in zip(class_indices, groups, strict=True)]
+    scores = held_out_novelty_scores("nearest_neighbour", rows, lambda train: rows, class_indices, groups)
+    np.testing.assert_array_equal(np.isnan(scores), class_indices == 4)
+
+
+def test_the_threshold_keeps_false_alarms_at_the_stated_share_over_many_samples() -> None:
+    generator = np.random.default_rng(10)
+    shares = []
+    for _ in range(300):
+        threshold = novelty_threshold(generator.normal(size=99), 0.05)
+        shares.append((generator.normal(size=500) > threshold.value).mean())
+    assert threshold.false_alarm_share == 0.05
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.006)
+
+
+def test_too_few_pictures_promise_less() -> None:
+    threshold = novelty_threshold(np.array([1.0, 4.0, 2.0, np.nan]))
+    assert (threshold.value, threshold.false_alarm_share, threshold.num_pictures) == (4.0, 0.25, 3)
+
+
+def test_no_scores_make_no_threshold() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        novelty_threshold(np.array([np.nan]))
