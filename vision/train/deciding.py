@@ -19,6 +19,7 @@ from vision.classify.roll_up import build_class_tree, fit_roll_up_threshold
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
     NoveltyTrial,
+    Refit,
     choose_calibration,
     choose_novelty_score,
     held_out_novelty_scores,
@@ -57,6 +58,8 @@ def fit_decision(
     strength: float,
     of_training: NDArray[np.float32],
     of_calibration: NDArray[np.float32],
+    *,
+    untuned: NDArray[np.float32] | None = None,
 ) -> FittedDecision:
     """Calibration, novelty score, roll-up threshold and label sets; never sees the test or the novel split.
 
@@ -66,16 +69,25 @@ def fit_decision(
         strength: Of the regressions that leave out a class or a fold.
         of_training: (N, D).
         of_calibration: (M, D); without rows, out-of-fold predictions of the training pictures serve.
+        untuned: (N, D') of the network before fine-tuning, if there was any: a tuned network has seen the classes that
+            are left out in turn to choose the novelty score, and would seem to know better.
     """
     settings, training, seed = prepared.config.decide, prepared.training, prepared.config.seed
     truth, num_classes = training.class_indices, len(prepared.classes)
     embeddings = probe.standardised(of_training)
 
-    def refit(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return fit_probe(of_training[rows], truth[rows], num_classes, strength).logits(of_training)
+    def refit_on(features: NDArray[np.float32]) -> Refit:
+        return lambda rows: fit_probe(features[rows], truth[rows], num_classes, strength).logits(features)
 
+    refit = refit_on(of_training)
+    chosen_by = of_training if untuned is None else untuned
     trials = choose_novelty_score(
-        embeddings, refit, truth, training.groups, num_folds=_FOLDS_A_LEFT_OUT_CLASS, seed=seed
+        (chosen_by - chosen_by.mean(axis=0)) / np.maximum(chosen_by.std(axis=0), 1e-9),
+        refit_on(chosen_by),
+        truth,
+        training.groups,
+        num_folds=_FOLDS_A_LEFT_OUT_CLASS,
+        seed=seed,
     )
     name = trials[0].name if trials else DEFAULT_SCORE
     novelty_arrays: dict[str, NDArray[Any]] = {}

@@ -189,7 +189,14 @@ def train_run(
     calibration = _calibrate(best, probe, calibration_features, prepared.calibration)
     log.write("calibration", **calibration.model_dump())
     tell("fitting what answers promise: calibration, novelty, roll-up, label sets")
-    decision = fit_decision(prepared, probe, best.strength, fitted_features, calibration_features)
+    decision = fit_decision(
+        prepared,
+        probe,
+        best.strength,
+        fitted_features,
+        calibration_features,
+        untuned=of_training[best.recipe] if tuner is not None else None,
+    )
     log.write(
         "decision",
         nll_before=decision.nll_before,
