@@ -347,6 +347,45 @@ def report(
     _print_evaluation(evaluation, folder / REPORT_PAGE)
 
 
+@app.command("decide")
+def decide_command(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Rows that `vision evaluate` or `vision classify -k K` wrote.")
+    ],
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new rows, .parquet or .jsonl.")],
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option("--target-accuracy", min=0.5, max=0.999, help="Share of right answers at class, family or role."),
+    ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option("--false-alarms", min=0.0001, max=0.5, help="Share of known pictures that may be called unknown."),
+    ] = None,
+) -> None:
+    """Decide again from saved rows, with other promises; no picture is read, no network is run.
+
+    Example: vision decide predictions.parquet -m runs/photos/bundle --target-accuracy 0.98 -o decided.parquet
+    """
+    from collections import Counter
+
+    from vision.bundle import load_bundle
+    from vision.classify.redecide import redecided, rules_with
+    from vision.predictions import load_predictions, predictions_table, read_rows, save_predictions
+
+    rules = rules_with(load_bundle(model), target_accuracy=target_accuracy, false_alarms=false_alarms)
+    table = load_predictions(predictions)
+    rows = list(redecided(read_rows(table), rules))
+    own = set(predictions_table([]).columns)
+    beside = [name for name in table.columns if name not in own]
+    save_predictions(rows, output, extra_columns=table.select(beside) if beside else None)
+    counts = Counter(row.level or row.status for row in rows)
+    print(f"{output}: {len(rows)} rows: {', '.join(f'{level} {count}' for level, count in counts.most_common())}")
+    print(
+        f"an answer needs {rules.roll_up_threshold:.1%}; unknown beyond {1 - rules.false_alarms:.1%} of known pictures"
+    )
+
+
 @data_app.command("check")
 def data_check(
     manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
