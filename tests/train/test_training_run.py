@@ -97,7 +97,7 @@ def test_attribution_of_every_training_picture_is_in_the_bundle(small_run: Train
 def test_metrics_are_one_json_object_a_line(small_run: TrainingResult) -> None:
     lines = (small_run.bundle.folder.parent / "metrics.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]
-    assert events == ["out_of_fold", "candidate", "candidate", "calibration", "bundle"]
+    assert events == ["out_of_fold", "candidate", "candidate", "calibration", "decision", "bundle"]
 
 
 @pytest.mark.parametrize(("layer", "pooling", "flip"), [("two_stages", "gem", True), ("final", "avg", False)])
