@@ -1,7 +1,7 @@
 """From renders to reality: do path-traced pictures help to recognise photographs?
 
-    python scripts/render_lookalikes.py -o runs/renders --classes buk-m1,shilka,bmp-2,t-90,t-14
-    python scripts/measure_renders.py configs/photos.yaml runs/renders/manifest.csv --seeds 5
+    python scripts/render_lookalikes.py -o runs/neighbours --classes bmp-2,t-90,t-14
+    python scripts/measure_renders.py configs/photos.yaml datasets/lookalikes/manifest.csv runs/neighbours/manifest.csv
 
 Three figures on the same photographs: a probe that saw renders alone; one that saw the photographs' training folds
 alone; one that saw both. Features, strength and the weight of the renders are chosen on training pictures, never on
@@ -32,7 +32,7 @@ from vision.train.training_set import prepare_run
 Features = Mapping[FeatureRecipe, NDArray[np.float32]]
 Indices = NDArray[np.int64]
 
-WEIGHTS = (0.0, 0.02, 0.1, 0.5)
+WEIGHTS = (0.0, 0.05, 0.3)
 """How much a render counts beside a photograph; 0 leaves the renders out, so that they need not be used."""
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     """Print the three figures with intervals, and what was taken for what."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="of the photographs")
-    parser.add_argument("renders", type=Path, help="manifest of the renders")
+    parser.add_argument("renders", type=Path, nargs="+", help="manifests of renders; other classes are left out")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--alone", action="store_true", help="only the probe that saw renders alone")
@@ -52,21 +52,26 @@ def main() -> None:
     photos = cache.features(prepared.training.images, plan.recipes, batch_size=16)
     truth, photo_groups = prepared.training.class_indices, prepared.training.groups
 
-    manifest = load_manifest(arguments.renders)
     index = {name: position for position, name in enumerate(prepared.classes)}
     covered = {
         known: name for name in prepared.classes for known in (name, *prepared.taxonomy.vehicle_class(name).covers)
     }
-    rows = manifest.table.filter(manifest.table["label"].is_in(list(covered)))
-    outlines = pl.read_csv(manifest.folder / "outlines.csv").rows_by_key("file_name", named=True, unique=True)
-    images = [
-        TrainingImage(manifest.image_path(name), digest, framed(outlines[name], width, height))
-        for name, digest, width, height in rows.select("file_name", "sha256", "width", "height").rows()
-    ]
+    images: list[TrainingImage] = []
+    labels: list[str] = []
+    render_groups: list[str] = []
+    for path in arguments.renders:
+        manifest = load_manifest(path)
+        rows = manifest.table.filter(manifest.table["label"].is_in(list(covered)))
+        outlines = pl.read_csv(manifest.folder / "outlines.csv").rows_by_key("file_name", named=True, unique=True)
+        images += [
+            TrainingImage(manifest.image_path(name), digest, framed(outlines[name], width, height))
+            for name, digest, width, height in rows.select("file_name", "sha256", "width", "height").rows()
+        ]
+        labels += rows["label"].to_list()
+        render_groups += group_names(rows["group"])
     renders = cache.features(images, plan.recipes, batch_size=16)
-    render_truth = np.array([index[covered[label]] for label in rows["label"]], dtype=np.int64)
-    render_groups = group_names(rows["group"])
-    print(f"{len(truth)} photographs, {len(images)} renders: {dict(Counter(rows['label']))}")
+    render_truth = np.array([index[covered[label]] for label in labels], dtype=np.int64)
+    print(f"{len(truth)} photographs, {len(images)} renders: {dict(Counter(labels))}", flush=True)
 
     num_classes = len(prepared.classes)
     alone = []

@@ -214,7 +214,7 @@ def choose_schedule(
             if total > budget_s:
                 break
             chosen = (cut, timed[cut], total)
-        if chosen is not None or settings.from_stage != "auto":
+        if chosen is not None:
             break
         if settings.views == "auto" and views > _FEWEST_VIEWS:
             views = _FEWEST_VIEWS
