@@ -690,15 +690,18 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         return f"{figure.value:.3f}{between}"
 
     print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
-    print(f"  {shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
-    print(f"  {shown(evaluation.macro_recall)}  macro recall")
-    if evaluation.most_probable is not None:
-        print(f"  {shown(evaluation.most_probable)}  the most probable class is right, named or not")
-    for baseline in evaluation.baselines:
-        print(f"  {shown(baseline.accuracy)}  {baseline.name}")
-        ours = evaluation.most_probable or evaluation.accuracy
-        if (baseline.accuracy.value or 0) > (ours.value or 0):
-            _say(f"warning: the {baseline.name} is right more often than the model: a weak recipe for these pictures")
+    if sum(novel.num_images for novel in evaluation.novel) < evaluation.num_images:  # else no class can be right
+        print(f"  {shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
+        print(f"  {shown(evaluation.macro_recall)}  macro recall")
+        if evaluation.most_probable is not None:
+            print(f"  {shown(evaluation.most_probable)}  the most probable class is right, named or not")
+        for baseline in evaluation.baselines:
+            print(f"  {shown(baseline.accuracy)}  {baseline.name}")
+            ours = evaluation.most_probable or evaluation.accuracy
+            if (baseline.accuracy.value or 0) > (ours.value or 0):
+                _say(
+                    f"warning: the {baseline.name} is right more often than the model: a weak recipe for these pictures"
+                )
     if evaluation.answers is not None:
         levels = ", ".join(f"{level} {share:.0%}" for level, share in evaluation.answers.by_level.items())
         print(f"answered: {levels}")

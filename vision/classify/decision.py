@@ -5,7 +5,8 @@ The steps, in this order, wherever an answer is made:
 1. logits * scale + bias, softmax: calibrated probabilities of the classes;
 2. a picture that is more novel than all but `false_alarms` of the known pictures held out is "unknown";
 3. else the finest of class, family and role whose probability reaches the threshold, or "unknown" if none does; with
-   costs, the class is the one of least expected cost;
+   costs, the class is the one of least expected cost. The probability of "unknown" is the novelty's rank in step 2, and
+   here that of the most probable role being wrong;
 4. beside it, always: the classes with their probabilities, the label set, the cue against the runner-up.
 
 K classes.
@@ -177,8 +178,11 @@ def decide(
     level = rules.tree.levels[level_index]
     label, probability = level.node_ids[node_index], float(answers.probabilities[0])
     if level.level != "class":
-        between = f"{first.class_id} and {ranked[1].class_id}" + (", look-alikes," if cues else "")
-        reason = f"{between} are not told apart surely enough; the {level.level} {label} is sure"
+        alike = ", look-alikes" if cues else ""
+        reason = (
+            f"no class is probable enough ({rules.roll_up_threshold:.0%}): {first.class_id} and "
+            f"{ranked[1].class_id}{alike} come first; the {level.level} is"
+        )
         return Decision(label, level.level, probability, reason, top, cues, label_set)
     reason = _class_reason(ranked, cues)
     if rules.use_costs:
