@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -57,7 +58,7 @@ def main() -> None:
         result = train_run(prepared, plan, Path(folder) / "run", Path(folder), tell=lambda text: print(" ", text))
         ours_s = time.perf_counter() - started
         engine = Engine(result.bundle)
-        answers = [prepared.classes.index(engine.classify(path).label or "") for path in paths]
+        answers = [prepared.classes.index(engine.classify(path).top[0].class_id) for path in paths]
         ours = float(np.mean(np.array(answers) == truth))
         print(f"vision: {ours_s:.0f} s, {ours:.3f} of {len(truth)} test pictures right", flush=True)
         _baseline(prepared, paths, truth, arguments.epochs, arguments.learning_rate, ours, ours_s)
@@ -66,7 +67,9 @@ def main() -> None:
 def _restricted(config: Config, classes: list[str], folder: Path) -> Config:
     manifest = load_manifest(config.data.manifest)
     table = manifest.table.filter(pl.col("label").is_in(classes))
-    (folder / "images").symlink_to((manifest.folder / "images").resolve())
+    for name in table["file_name"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(manifest.image_path(name), folder / name)
     save_manifest(type(manifest)(folder / "manifest.csv", table), folder / "manifest.csv")
     return config.model_copy(update={"data": config.data.model_copy(update={"manifest": folder / "manifest.csv"})})
 
