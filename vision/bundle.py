@@ -136,15 +136,11 @@ class KnownPictures:
     Attributes:
         probabilities: (M, K), calibrated.
         class_indices: (M,).
-        groups: M names.
-        sha256: M digests.
         novelty_scores: (S,) ascending, by the bundle's score.
     """
 
     probabilities: NDArray[np.float64]
     class_indices: NDArray[np.int64]
-    groups: list[str]
-    sha256: list[str]
     novelty_scores: NDArray[np.float64]
 
 
@@ -211,8 +207,6 @@ def _known_pictures(arrays: Mapping[str, NDArray[Any]]) -> KnownPictures | None:
     return KnownPictures(
         arrays["known_probabilities"],
         arrays["known_class_indices"],
-        [str(group) for group in arrays["known_groups"]],
-        [str(digest) for digest in arrays["known_sha256"]],
         arrays["known_novelty_scores"],
     )
 

@@ -128,6 +128,9 @@ ModelOption = Annotated[Path, typer.Option("--model", "-m", help="A bundle: the 
 TaxonomyOption = Annotated[
     Path | None, typer.Option("--taxonomy", help="A taxonomy of your own instead of the one that comes along.")
 ]
+OverridesOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting: --set train.folds=5. May be repeated.")
+]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Where features are kept. Default: $VISION_CACHE or ~/.cache/vision.")
 ]
@@ -137,9 +140,7 @@ CacheOption = Annotated[
 def train(
     config_path: ConfigArgument,
     runs_dir: Annotated[Path, typer.Option("--runs", help="Where the run's folder goes.")] = Path("runs"),
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one setting: --set train.folds=5. May be repeated.")
-    ] = None,
+    overrides: OverridesOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check data, licences and weights, estimate time and memory, train nothing."),
@@ -162,9 +163,7 @@ def train(
 def sweep(
     config_path: ConfigArgument,
     runs_dir: Annotated[Path, typer.Option("--runs", help="Where the sweep's folder goes.")] = Path("runs"),
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one setting: --set sweep.trials=50. May be repeated.")
-    ] = None,
+    overrides: OverridesOption = None,
     cache: CacheOption = None,
 ) -> None:
     """Search over settings: trains once a trial and compares the losses on the calibration split.
@@ -220,9 +219,10 @@ def demo(
     _train(config, out / "run", out / "cache", dry_run=False, resume=False, overwrite=False)
     bundle_dir = out / "run" / "bundle"
     _say("3/4 evaluating on the class that no training picture shows")
-    _evaluate_bundle(load_bundle(bundle_dir), load_manifest(manifest_path), "novel", out / "novel", None)
+    manifest = load_manifest(manifest_path)
+    _evaluate_bundle(load_bundle(bundle_dir), manifest, "novel", out / "novel", None)
     _say("4/4 classifying three pictures")
-    for what, picture in demo_pictures(load_manifest(manifest_path)).items():
+    for what, picture in demo_pictures(manifest).items():
         print(f"\n{what}")
         _classify([str(picture)], bundle_dir, OutputFormat.TABLE, None, recursive=False, top_k=4)
     print("\nOpen in a browser")
@@ -425,9 +425,7 @@ def data_preview(
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write, .png or .jpg.")] = Path(
         "sheet.png"
     ),
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one setting: --set augment.preset=field.")
-    ] = None,
+    overrides: OverridesOption = None,
     rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Pictures, one a row.")] = 8,
     views: Annotated[int, typer.Option("--views", min=1, max=16, help="Augmented views beside each.")] = 6,
 ) -> None:

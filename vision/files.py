@@ -14,6 +14,13 @@ from vision.errors import OutputError
 _DISK_IS_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
+def packaged_path(name: str, in_checkout: str) -> Path:
+    """A data file of the project: in the installed package under `name`, else in a source checkout."""
+    package = Path(__file__).parent
+    packaged = package / name
+    return packaged if packaged.exists() else package.parent / in_checkout
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there replaces `path` when the block ends without an error.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vision.errors import TaxonomyError, nearest_name_hint
+from vision.files import packaged_path
 from vision.settings_file import SettingsFile, parse_settings
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
@@ -227,8 +227,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
 
 def default_taxonomy_path() -> Path:
     """Where the taxonomy lies: in the installed package, or in `datasets/` of a source checkout."""
-    packaged = Path(str(resources.files("vision"))) / "taxonomy.yaml"
-    return packaged if packaged.exists() else Path(__file__).parent.parent / "datasets" / "taxonomy.yaml"
+    return packaged_path("taxonomy.yaml", "datasets/taxonomy.yaml")
 
 
 def find_taxonomy_problems(taxonomy: Taxonomy, settings: SettingsFile) -> list[str]:

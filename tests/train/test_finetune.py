@@ -92,6 +92,8 @@ def _tuned(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     with_calibration: bool = True,
+    rows: NDArray[np.int64] | None = None,
+    bfloat16: bool = False,
 ) -> Tuned:
     def on_epoch(figures: EpochFigures) -> None:
         if figures.epoch == stop_after:
@@ -103,10 +105,11 @@ def _tuned(
         prepared.training.class_indices,
         stores[1] if with_calibration else None,
         prepared.calibration.class_indices,
-        Schedule(CUT, 2, epochs, bfloat16=False),
+        Schedule(CUT, 2, epochs, bfloat16=bfloat16),
         settings,
         ClassRelations(prepared.classes, prepared.taxonomy),
         seed=0,
+        rows=rows,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
     )
@@ -246,18 +249,7 @@ def test_every_option_changes_the_training_and_leaves_it_finite(
     rows = np.array([r for r in kept if not (prepared.training.class_indices[r] == 3 and r % 2)])
 
     def run(settings: FinetuneSettings) -> Tuned:
-        return fine_tune(
-            _tail(backbone, probe),
-            stores[0],
-            prepared.training.class_indices,
-            None,
-            np.zeros(0, np.int64),
-            Schedule(CUT, 2, 2, bfloat16=False),
-            settings,
-            ClassRelations(prepared.classes, prepared.taxonomy),
-            seed=0,
-            rows=rows,
-        )
+        return _tuned(prepared, backbone, probe, stores, settings, epochs=2, with_calibration=False, rows=rows)
 
     plain, other = run(SETTINGS), run(SETTINGS.model_copy(update=changed))
     assert np.isfinite(_weights(other.tail)).all()
@@ -277,17 +269,7 @@ def test_a_loss_that_is_no_number_names_step_and_pictures(
 def test_bfloat16_trains_too(
     prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
 ) -> None:
-    tuned = fine_tune(
-        _tail(backbone, probe),
-        stores[0],
-        prepared.training.class_indices,
-        None,
-        np.zeros(0, np.int64),
-        Schedule(CUT, 2, 3, bfloat16=True),
-        SETTINGS,
-        ClassRelations(prepared.classes, prepared.taxonomy),
-        seed=0,
-    )
+    tuned = _tuned(prepared, backbone, probe, stores, epochs=3, with_calibration=False, bfloat16=True)
     losses = [figures.loss for figures in tuned.history[1:]]
     assert losses[-1] < losses[0]
 

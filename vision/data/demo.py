@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vision.data.manifest import Manifest
 from vision.errors import ManifestError
+from vision.files import packaged_path
 
 TRUSTED_CLASS = "tor-m2k"
 """The vehicle that was struck resembles it: its own side's training pictures may have shown nothing nearer."""
@@ -15,12 +16,12 @@ MISTAKEN_CLASS = "giraffe-amb"
 
 def demo_data_folder() -> Path:
     """The data set of renders: in the installed package, or in `datasets/` of a source checkout."""
-    return _packaged("lookalikes", "datasets/lookalikes")
+    return packaged_path("lookalikes", "datasets/lookalikes")
 
 
 def demo_config_path() -> Path:
     """The demo's configuration: in the installed package, or in `configs/` of a source checkout."""
-    return _packaged("demo.yaml", "configs/demo.yaml")
+    return packaged_path("demo.yaml", "configs/demo.yaml")
 
 
 def demo_pictures(manifest: Manifest) -> dict[str, Path]:
@@ -43,9 +44,3 @@ def demo_pictures(manifest: Manifest) -> dict[str, Path]:
             raise ManifestError(f"{manifest.path}: no picture for the demo ({what}); was the data set rendered whole?")
         pictures[what] = manifest.image_path(rows["file_name"][0])
     return pictures
-
-
-def _packaged(name: str, in_checkout: str) -> Path:
-    package = Path(__file__).parent.parent
-    packaged = package / name
-    return packaged if packaged.exists() else package.parent / in_checkout

@@ -79,6 +79,14 @@ def load_thumbnail(path: Path, preprocessing: Preprocessing, *, box: Box | None 
     return np.asarray(np.clip((values.mean(axis=0) + 0.5) * 255 + 0.5, 0, 255), dtype=np.uint8)
 
 
+def pixels_of(values: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The picture that a network input was made of, as the network saw it: (3, S, S), normalised -> (S, S, 3)."""
+    mean = np.array(preprocessing.mean, np.float32)[:, None, None]
+    deviation = np.array(preprocessing.std, np.float32)[:, None, None]
+    pixels = np.clip((values * deviation + mean) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(pixels.transpose(1, 2, 0))
+
+
 def network_input(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """An RGB picture as the array that the network reads, (3, S, S), normalised."""
     pixels = np.asarray(fit_to_square(image, preprocessing), dtype=np.float32)  # (S, S, 3)

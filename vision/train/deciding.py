@@ -107,7 +107,6 @@ def fit_decision(
     choice = choose_calibration(logits, known.class_indices, known.groups, seed=seed)
     calibrated = np.maximum(choice.calibration.calibrated_logits(logits), -1e3)
     probabilities = calibrated_probabilities(calibrated, 1.0)
-    digests = [image.sha256 for image in known.images]
     threshold = fit_roll_up_threshold(
         probabilities[learnable],
         known.class_indices[learnable],
@@ -118,7 +117,7 @@ def fit_decision(
     sets = fit_label_sets(
         probabilities,
         known.class_indices,
-        digests,
+        [image.sha256 for image in known.images],
         coverage=settings.coverage,
         seed=seed,
         class_conditional=settings.class_conditional,
@@ -140,8 +139,6 @@ def fit_decision(
     arrays = novelty_arrays | {
         "known_probabilities": probabilities,
         "known_class_indices": known.class_indices,
-        "known_groups": np.array(known.groups, dtype=np.str_),
-        "known_sha256": np.array(digests, dtype=np.str_),
         "known_novelty_scores": np.sort(scores[np.isfinite(scores)]),
     }
     after = choice.nll_vector if choice.calibration.method == "vector" else choice.nll_temperature

@@ -31,7 +31,24 @@ MAX_LOGIT_DIFFERENCE = 1e-4
 OUTPUT_NAMES = ("logits", "embedding", "feature_map")
 
 
-class ProbedNetwork(nn.Module):
+class ProbeModule(nn.Module):
+    """A module that ends in a fitted probe: standardisation, then a linear classifier."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    classifier: nn.Linear
+
+    def take_probe(self, probe: LinearProbe) -> None:
+        """Register the probe's values as `mean`, `scale` and `classifier`."""
+        self.register_buffer("mean", torch.tensor(probe.mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(probe.scale, dtype=torch.float32))
+        self.classifier = nn.Linear(probe.weight.shape[1], probe.weight.shape[0])
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor(probe.weight))
+            self.classifier.bias.copy_(torch.tensor(probe.bias))
+
+
+class ProbedNetwork(ProbeModule):
     """Backbone, pooling, standardisation and linear classifier in one.
 
     The embedding is the standardised vector; the feature map is standardised alike, so that with average pooling the
@@ -42,14 +59,7 @@ class ProbedNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone.model
         self.recipe = recipe
-        self.mean: torch.Tensor
-        self.scale: torch.Tensor
-        self.register_buffer("mean", torch.tensor(probe.mean, dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor(probe.scale, dtype=torch.float32))
-        self.classifier = nn.Linear(probe.weight.shape[1], probe.weight.shape[0])
-        with torch.no_grad():
-            self.classifier.weight.copy_(torch.tensor(probe.weight))
-            self.classifier.bias.copy_(torch.tensor(probe.bias))
+        self.take_probe(probe)
         self.eval()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,7 +24,7 @@ from vision.config import FinetuneSettings
 from vision.errors import TrainingError
 from vision.files import whole_file
 from vision.taxonomy import Taxonomy
-from vision.train.probe import fit_temperature
+from vision.train.probe import nll_at_best_temperature
 from vision.train.stages import Tail
 from vision.train.views import ViewStore
 
@@ -343,15 +342,15 @@ def _calibration_figures(tail: Tail, store: ViewStore | None, truth: NDArray[np.
         return math.nan, math.nan
     with torch.inference_mode():
         logits = tail.logits(torch.from_numpy(tuned_vectors(tail, store, flip=True))).double().numpy()
-    finite = np.maximum(logits, -1e4)
-    likelihoods = log_softmax(finite / fit_temperature(finite, truth), axis=1)
-    nll = -float(likelihoods[np.arange(len(truth)), truth].mean())
+    nll = nll_at_best_temperature(np.maximum(logits, -1e4), truth)
     return nll, float((logits.argmax(axis=1) == truth).mean())
 
 
 def _nan_message(store: ViewStore, batch: NDArray[np.int64], step: int, epoch: int, checkpoint: Path | None) -> str:
     names = [store.images[row].path.name for row in batch]
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > 8 else "")
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (
+        f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    )
     is_kept = checkpoint is not None and epoch > 1
     kept = f"; the state after epoch {epoch - 1} is kept in {checkpoint}" if is_kept else ""
     return (

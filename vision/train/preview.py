@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vision.config import AugmentationSettings, Config
-from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.data.preprocessing import Preprocessing, load_network_input, pixels_of
 from vision.errors import ImageError, ManifestError
 from vision.train.augmentation import augmented
 from vision.train.training_set import prepare_run
@@ -91,8 +91,7 @@ def sheet_of_run(config: Config, *, rows: int, views: int) -> Image.Image:
             values = load_network_input(image.path, neutral, box=image.box)
         except ImageError as error:
             raise ManifestError(str(error)) from error
-        pixels = np.clip((values.transpose(1, 2, 0) + 0.5) * 255 + 0.5, 0, 255).astype(np.uint8)
-        pictures.append((f"{labels[row]}: {image.path.name}", pixels))
+        pictures.append((f"{labels[row]}: {image.path.name}", pixels_of(values, neutral)))
     return preview_sheet(pictures, config.augment, seed=config.seed, views=views)
 
 

@@ -154,6 +154,11 @@ def fit_temperature(logits: NDArray[np.float64], class_indices: NDArray[np.int64
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
+def nll_at_best_temperature(logits: NDArray[np.float64], class_indices: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of the truth once the temperature is fitted to the same pictures."""
+    return _nll(logits / fit_temperature(logits, class_indices), class_indices)
+
+
 def try_candidates(
     features: Mapping[FeatureRecipe, NDArray[np.float32]],
     class_indices: NDArray[np.int64],

@@ -169,9 +169,7 @@ def train_run(
         log.write("out_of_fold", accuracy=float(np.mean(hits)), chosen=[_candidate_dict(c) for c in chosen])
 
     tell(f"choosing among {len(plan.recipes) * len(config.train.strengths)} candidates")
-    candidates = _try_all(
-        config, of_training, training, range(len(training.images)), len(prepared.classes), config.seed
-    )
+    candidates = try_all(config, of_training, training, range(len(training.images)), len(prepared.classes), config.seed)
     best = candidates[0]
     for candidate in candidates:
         log.write("candidate", **_candidate_dict(candidate))
@@ -318,7 +316,7 @@ def out_of_fold_predictions(
     rows: list[Prediction | None] = [None] * len(training.images)
     chosen = []
     for train, held_out in group_folds(training.class_indices, training.groups, config.train.folds, seed):
-        best = _try_all(config, features, training, train, num_classes, seed)[0]
+        best = try_all(config, features, training, train, num_classes, seed)[0]
         chosen.append(best)
         matrix = features[best.recipe]
         probe = fit_probe(matrix[train], training.class_indices[train], num_classes, best.strength)
@@ -388,7 +386,7 @@ class _MetricsLog:
             stream.write(json.dumps(line) + "\n")
 
 
-def _try_all(
+def try_all(
     config: Config,
     features: Features,
     training: TrainingSet,

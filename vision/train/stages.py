@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from vision.config import Layer, Pooling
 from vision.errors import ConfigError
 from vision.train.backbones import Backbone, feature_maps
+from vision.train.export import ProbeModule
 from vision.train.features import FeatureRecipe, pooled
 from vision.train.probe import LinearProbe
 
@@ -50,13 +52,25 @@ def stages_of(backbone: Backbone) -> list[nn.Module]:
 
 def _are_the_network(stages: Sequence[nn.Module], model: nn.Module) -> bool:
     network: Any = model
-    images = torch.linspace(-1, 1, 2 * 3 * _CHECKED_AT_PX**2).reshape(2, 3, _CHECKED_AT_PX, _CHECKED_AT_PX)
+    images = _example()
     with torch.inference_mode():
-        out = images
-        for stage in stages:
-            out = stage(out)
         expected = network.forward_features(images)
+    out = _outputs(stages, images)[-1]
     return out.shape == expected.shape and bool(torch.allclose(out, expected, atol=1e-5))
+
+
+def _example() -> torch.Tensor:
+    """Two pictures to tell stages apart by."""
+    return torch.linspace(-1, 1, 2 * 3 * _CHECKED_AT_PX**2).reshape(2, 3, _CHECKED_AT_PX, _CHECKED_AT_PX)
+
+
+@torch.inference_mode()
+def _outputs(stages: Sequence[nn.Module], images: torch.Tensor) -> list[torch.Tensor]:
+    """What each stage makes of the pictures."""
+    outputs = [images]
+    for stage in stages:
+        outputs.append(stage(outputs[-1]))
+    return outputs[1:]
 
 
 def tap_stages(backbone: Backbone, stages: Sequence[nn.Module], layer: Layer) -> list[int]:
@@ -65,14 +79,10 @@ def tap_stages(backbone: Backbone, stages: Sequence[nn.Module], layer: Layer) ->
     Raises:
         ConfigError: A map is no stage's output.
     """
-    images = torch.linspace(-1, 1, 2 * 3 * _CHECKED_AT_PX**2).reshape(2, 3, _CHECKED_AT_PX, _CHECKED_AT_PX)
+    images = _example()
     with torch.inference_mode():
         wanted = feature_maps(backbone.model, images)[layer]
-        outputs = []
-        out = images
-        for stage in stages:
-            out = stage(out)
-            outputs.append(out)
+    outputs = _outputs(stages, images)
     taps = []
     for feature_map in wanted:
         equal = [i for i, o in enumerate(outputs) if o.shape == feature_map.shape and torch.allclose(o, feature_map)]
@@ -84,7 +94,7 @@ def tap_stages(backbone: Backbone, stages: Sequence[nn.Module], layer: Layer) ->
     return taps
 
 
-class Tail(nn.Module):
+class Tail(ProbeModule):
     """The trained stages, pooling, and the classifier that starts as the fitted probe (LP-FT, arXiv 2202.10054).
 
     Batch normalisation keeps the statistics that it was pretrained with: a batch of a few look-alikes has none of its
@@ -107,14 +117,7 @@ class Tail(nn.Module):
         self.taps = [tap - from_stage for tap in taps]
         self.pooling: Pooling = recipe.pooling
         self.norm_statistics = norm_statistics
-        self.mean: torch.Tensor
-        self.scale: torch.Tensor
-        self.register_buffer("mean", torch.tensor(probe.mean, dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor(probe.scale, dtype=torch.float32))
-        self.classifier = nn.Linear(probe.weight.shape[1], probe.weight.shape[0])
-        with torch.no_grad():
-            self.classifier.weight.copy_(torch.tensor(probe.weight))
-            self.classifier.bias.copy_(torch.tensor(np.maximum(probe.bias, _LEAST_BIAS)))
+        self.take_probe(replace(probe, bias=np.maximum(probe.bias, _LEAST_BIAS)))
         self.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Tail:
@@ -173,7 +176,7 @@ class Tail(nn.Module):
 def tuned_backbone(backbone: Backbone, tail: Tail, from_stage: int) -> Backbone:
     """A copy of the network with the tail's stages in their places."""
     model = copy.deepcopy(backbone.model)
-    copied = Backbone(backbone.name, model, backbone.weights, backbone.mean, backbone.std, backbone.interpolation)
+    copied = replace(backbone, model=model)
     for place, trained in zip(stages_of(copied)[from_stage:], tail.stages, strict=False):
         place.load_state_dict(trained.state_dict())
     model.eval().requires_grad_(False)

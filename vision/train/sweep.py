@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
-from scipy.special import log_softmax
 
 from vision.config import Config, SweepRange, load_config
 from vision.errors import ConfigError, TrainingError
 from vision.files import whole_file, write_whole_text
 from vision.train.features import FeatureCache
-from vision.train.probe import fit_probe, fit_temperature, try_candidates
-from vision.train.run import plan_run
+from vision.train.probe import fit_probe, nll_at_best_temperature
+from vision.train.run import plan_run, try_all
 from vision.train.training_set import prepare_run
 from vision.train.tuning import prepare_views, tune_network
 
@@ -93,16 +92,10 @@ def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
     images = [*prepared.training.images, *prepared.calibration.images]
     features = cache.features(images, plan.recipes, batch_size=config.train.batch_size)
     count, truth = len(prepared.training.images), prepared.training.class_indices
-    best = try_candidates(
-        {recipe: rows[:count] for recipe, rows in features.items()},
-        truth,
-        prepared.training.groups,
-        len(prepared.classes),
-        strengths=config.train.strengths,
-        num_folds=config.train.inner_folds,
-        seed=config.seed,
-    )[0]
-    probe = fit_probe(features[best.recipe][:count], truth, len(prepared.classes), best.strength)
+    of_training = {recipe: rows[:count] for recipe, rows in features.items()}
+    num_classes = len(prepared.classes)
+    best = try_all(config, of_training, prepared.training, range(count), num_classes, config.seed)[0]
+    probe = fit_probe(of_training[best.recipe], truth, num_classes, best.strength)
     asked = prepared.calibration.class_indices
     if config.train.strategy == "probe":
         logits = probe.logits(features[best.recipe][count:])
@@ -113,9 +106,7 @@ def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
             prepared, backbone, best.recipe, probe, views, checkpoint=None, on_epoch=lambda figures: None
         )
         logits = network.probe.logits(network.of_calibration)
-    likelihoods = log_softmax(logits / fit_temperature(logits, asked), axis=1)
-    accuracy = float((logits.argmax(axis=1) == asked).mean())
-    return -float(likelihoods[np.arange(len(asked)), asked].mean()), accuracy
+    return nll_at_best_temperature(logits, asked), float((logits.argmax(axis=1) == asked).mean())
 
 
 def _num_done(study: optuna.Study) -> int:

@@ -117,18 +117,14 @@ def tune_network(
     on_epoch: Callable[[EpochFigures], None],
 ) -> TunedNetwork:
     """Fine-tune on all training pictures, and bring the result into the form that a bundle is written from."""
-    settings = prepared.config.finetune
-    tail = Tail(backbone, recipe, views.schedule.from_stage, probe, norm_statistics=settings.norm_statistics)
-    tuned = fine_tune(
-        tail,
-        views.training,
-        prepared.training.class_indices,
-        views.calibration,
-        prepared.calibration.class_indices,
-        views.schedule,
-        settings,
-        ClassRelations(prepared.classes, prepared.taxonomy),
+    tuned = _fine_tuned(
+        prepared,
+        backbone,
+        recipe,
+        probe,
+        views,
         seed=prepared.config.seed,
+        calibration=views.calibration,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
     )
@@ -158,24 +154,42 @@ def tune_fold(
     Returns:
         Logits of the held-out rows (H, K), their standardised vectors (H, D), and those of the training rows.
     """
-    settings = prepared.config.finetune
-    tail = Tail(backbone, recipe, views.schedule.from_stage, probe, norm_statistics=settings.norm_statistics)
-    fine_tune(
-        tail,
-        views.training,
-        prepared.training.class_indices,
-        None,
-        np.zeros(0, np.int64),
-        views.schedule,
-        settings,
-        ClassRelations(prepared.classes, prepared.taxonomy),
-        seed=seed,
-        rows=train,
-    )
+    tail = _fine_tuned(prepared, backbone, recipe, probe, views, seed=seed, calibration=None, rows=train).tail
     tuned = tail.probe()
     of_held_out = tuned_vectors(tail, views.training, flip=recipe.flip, rows=held_out)
     of_train = tuned_vectors(tail, views.training, flip=recipe.flip, rows=train)
     return tuned.logits(of_held_out), tuned.standardised(of_held_out), tuned.standardised(of_train)
+
+
+def _fine_tuned(
+    prepared: PreparedRun,
+    backbone: Backbone,
+    recipe: FeatureRecipe,
+    probe: LinearProbe,
+    views: PreparedViews,
+    *,
+    seed: int,
+    calibration: ViewStore | None,
+    rows: NDArray[np.int64] | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+) -> Tuned:
+    """A tail that starts as the probe, trained by the run's settings on all training pictures or on some rows."""
+    settings = prepared.config.finetune
+    return fine_tune(
+        Tail(backbone, recipe, views.schedule.from_stage, probe, norm_statistics=settings.norm_statistics),
+        views.training,
+        prepared.training.class_indices,
+        calibration,
+        prepared.calibration.class_indices,
+        views.schedule,
+        settings,
+        ClassRelations(prepared.classes, prepared.taxonomy),
+        seed=seed,
+        rows=rows,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+    )
 
 
 def choose_schedule(
@@ -193,12 +207,12 @@ def choose_schedule(
     is deeper can learn more, and the averaged weights and the calibration split keep it from learning too much.
     """
     stages = stages_of(backbone)
-    deepest_frozen = min(tap_stages(backbone, stages, recipe.layer))
+    taps = tap_stages(backbone, stages, recipe.layer)
     epochs = DEFAULT_EPOCHS if settings.epochs == "auto" else settings.epochs
     views = DEFAULT_VIEWS if settings.views == "auto" else settings.views
-    cuts = list(range(deepest_frozen, -1, -1)) if settings.from_stage == "auto" else [settings.from_stage]
+    cuts = list(range(min(taps), -1, -1)) if settings.from_stage == "auto" else [settings.from_stage]
     frozen_s = _frozen_seconds(backbone, recipe)
-    chosen: tuple[int, float, float] | None = None  # cut, seconds a picture, total
+    chosen: int | None = None
 
     def total_s(cut: int, tail_s: float) -> float:
         share_frozen = frozen_s if cut else 0.02 * frozen_s
@@ -210,10 +224,9 @@ def choose_schedule(
         for cut in cuts:
             if cut not in timed:
                 timed[cut] = _tail_seconds(backbone, recipe, probe, settings, cut, bfloat16=False)
-            total = total_s(cut, timed[cut])
-            if total > budget_s:
+            if total_s(cut, timed[cut]) > budget_s:
                 break
-            chosen = (cut, timed[cut], total)
+            chosen = cut
         if chosen is not None:
             break
         if settings.views == "auto" and views > _FEWEST_VIEWS:
@@ -223,14 +236,14 @@ def choose_schedule(
         else:
             break
     fits = chosen is not None
-    cut = chosen[0] if chosen is not None else cuts[0]
+    cut = chosen if chosen is not None else cuts[0]
     bfloat16 = settings.precision == "bfloat16"
     seconds = timed[cut]
     if settings.precision == "auto":
         half = _tail_seconds(backbone, recipe, probe, settings, cut, bfloat16=True)
         bfloat16, seconds = half < 0.9 * seconds, min(half, seconds)
     reasons = (
-        f"training stages {cut} to {max(tap_stages(backbone, stages, recipe.layer))} of {len(stages)} and the "
+        f"training stages {cut} to {max(taps)} of {len(stages)} and the "
         f"classifier, {epochs} epochs on {views} views of {num_training} pictures, "
         f"{'bfloat16' if bfloat16 else 'float32'}: about {total_s(cut, seconds):.0f} s of {budget_s:.0f} s"
         + ("" if fits else "; more than the budget, and nothing is left to leave out"),

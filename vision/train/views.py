@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vision.config import AugmentationSettings
-from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.data.preprocessing import Preprocessing, load_network_input, pixels_of
 from vision.errors import ImageError, ManifestError, OutputError
 from vision.files import whole_file
 from vision.train.augmentation import augmented
@@ -47,11 +47,6 @@ class ViewStore:
 
     outputs: NDArray[np.float16]
     images: Sequence[TrainingImage]
-
-    @property
-    def num_views(self) -> int:
-        """V."""
-        return int(self.outputs.shape[1])
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> torch.Tensor:
         """(len(rows), C, h, w) in single precision."""
@@ -170,7 +165,7 @@ def _views_of(
     deviation = np.array(preprocessing.std, np.float32)[:, None, None]
     views = [plain, plain[:, :, ::-1]]
     if num_augmented:
-        pixels = np.clip((plain * deviation + mean) * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        pixels = pixels_of(plain, preprocessing)
         for view in range(1, num_augmented + 1):
             changed = augmented(
                 np.ascontiguousarray(pixels), augmentation, seed=seed, picture=image.cache_name, view=view
