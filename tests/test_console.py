@@ -206,6 +206,7 @@ def plan_lines() -> Callable[[float], list[str]]:
             num_passes=4,
             num_images_to_see=10,
             seconds_for_features=seconds,
+            fine_tuning=("from stage 5",),
         )
         return describe_plan(prepared, plan)
 
@@ -213,15 +214,16 @@ def plan_lines() -> Callable[[float], list[str]]:
 
 
 def test_a_plan_counts_pictures_by_split_and_names_licences(plan_lines: Callable[[float], list[str]]) -> None:
-    data, licences, backbone, features = plan_lines(0)
+    data, licences, backbone, features, tuning = plan_lines(0)
     assert data == "data: 3 pictures (no split 1, train 2), 2 classes, 2 groups to train on"
     assert licences == "licences, policy 'open': CC0-1.0, not stated"
     assert backbone == "backbone: net, weights Apache-2.0, hub"
     assert "2 candidates, 3 MB; 4 passes to compute, 6 cached" in features
+    assert tuning == "fine-tuning: from stage 5"
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.4, "no time"), (42, "42 s"), (600, "10 min")])
 def test_a_plan_tells_durations_in_fitting_units(
     plan_lines: Callable[[float], list[str]], seconds: float, told: str
 ) -> None:
-    assert plan_lines(seconds)[-1].endswith(f"about {told}")
+    assert plan_lines(seconds)[-2].endswith(f"about {told}")

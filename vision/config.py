@@ -22,7 +22,10 @@ Layer = Literal["stage", "two_stages", "final"]
 Pooling = Literal["avg", "gem", "max"]
 Fit = Literal["squash", "pad", "crop"]
 InputSide = Annotated[int, Strict(), Field(ge=32, le=4096)]
+Device = Literal["auto", "cpu", "cuda"]
+Tracker = Literal["tensorboard", "mlflow"]
 Strength = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+CropShare = Annotated[float, Field(ge=0.2, le=1)]
 
 
 def _as_list(value: Any) -> Any:
@@ -75,17 +78,33 @@ class FeatureSettings(_Settings):
     """How the map becomes a vector: average, generalised mean with exponent 3, or maximum."""
     flip: bool = True
     """Average the vectors of the picture and its mirror image, in training and in the bundle; doubles the time."""
+    crops: tuple[CropShare, ...] = (1.0,)
+    """Average the vectors of the input and of its centre, by shares of its side, such as `[1, 0.8]`; not candidates.
+    Begins with 1, the whole input; each further share takes as much time again."""
     fit: Fit = "pad"
     """How a picture that is not square is fitted: `pad` with grey, `squash`, or `crop` the middle."""
+    middle: CropShare = 1.0
+    """Share of the picture's sides, or of the box's, that is looked at, round the centre: the rest is cut off."""
 
-    _one_is_a_list = field_validator("input_px", "layers", "pooling", mode="before")(_as_list)
+    _one_is_a_list = field_validator("input_px", "layers", "pooling", "crops", mode="before")(_as_list)
+
+    @field_validator("crops")
+    @classmethod
+    def _whole_first(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value[:1] != (1.0,) or len(set(value)) < len(value):
+            raise ValueError("must begin with 1, the whole input, and name each further share once")
+        return value
+
+
+Strategy = Literal["probe", "finetune", "lora"]
 
 
 class TrainSettings(_Settings):
     """How the classifier is fitted."""
 
-    strategy: Literal["probe", "finetune"] = "probe"
-    """`probe`: frozen features and multinomial logistic regression. `finetune`: from there, the last stages too."""
+    strategy: Strategy = "probe"
+    """`probe`: frozen features and multinomial logistic regression. `finetune`: from there, the last stages too.
+    `lora`: of the last stages of a transformer only small matrices beside the frozen weights."""
     budget: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?\s*[smh]$")] = "10m"
     """Time that fine-tuning may take on this machine: `90s`, `10m`, `2h`. `auto` settings are chosen to fit into it."""
     strengths: tuple[Strength, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
@@ -96,8 +115,12 @@ class TrainSettings(_Settings):
     """5: also out-of-fold predictions of every training picture, the honest figure for small sets. 0: none."""
     batch_size: StrictInt = Field(default=16, ge=1)
     """Pictures that go through the network at once."""
+    device: Device = "auto"
+    """Where fine-tuning computes: `auto` takes a GPU if there is one. The probe is fitted on the processor."""
+    trackers: tuple[Tracker, ...] = ()
+    """Where the figures of each epoch go besides metrics.jsonl: `tensorboard`, `mlflow`, each an extra of its own."""
 
-    _one_is_a_list = field_validator("strengths", mode="before")(_as_list)
+    _one_is_a_list = field_validator("strengths", "trackers", mode="before")(_as_list)
 
     @property
     def budget_s(self) -> float:
@@ -119,16 +142,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class FinetuneSettings(_Settings):
     """How the last stages are trained, with `train.strategy: finetune`. `auto`: from machine, data and budget."""
 
+    domain: Literal["auto", "near", "far"] = "auto"
+    """Whether the pictures are like those that the network was pretrained on. `auto` compares pixels with frozen
+    features on training pictures; for `far` the settings that are left open here change: see docs/guide.md."""
     from_stage: Auto | Annotated[StrictInt, Field(ge=0)] = "auto"
     """First stage that is trained; 0 trains the whole network. Those before it run once a view."""
-    views: Auto | Annotated[StrictInt, Field(ge=0, le=64)] = "auto"
-    """Augmented views of each picture; 0 trains on the picture and its mirror image."""
+    views: Auto | Literal["fresh"] | Annotated[StrictInt, Field(ge=0, le=64)] = "auto"
+    """Augmented views of each picture that are kept on disk; 0 trains on the picture and its mirror image. `fresh`
+    keeps none and makes new ones in every epoch, for machines with many cores or a GPU."""
     epochs: Auto | Annotated[StrictInt, Field(ge=1)] = "auto"
     """Passes over the training pictures, each with one view of every picture."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the trained part; `auto` takes the one that is faster on this machine."""
+    compile_with: str | None = None
+    """A backend of torch.compile for the trained part, such as `inductor`; empty compiles nothing."""
+    workers: Auto | Annotated[StrictInt, Field(ge=0, le=256)] = "auto"
+    """Processes that make fresh views; `auto` takes one a core, shared among the processes of this machine."""
     batch_size: StrictInt = Field(default=32, ge=1)
-    """Pictures in a batch."""
+    """Pictures in a batch, of all processes together."""
     accumulate: StrictInt = Field(default=1, ge=1)
     """Batches to a step of the optimiser."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
@@ -146,7 +177,7 @@ class FinetuneSettings(_Settings):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the truth that is spread over all classes."""
     mixup: float = Field(default=0.0, ge=0)
-    """Mixing of two pictures' maps at the cut, with weights from Beta(mixup, mixup); 0 mixes none."""
+    """Mixing of two pictures, of their maps where views are kept, with weights from Beta(mixup, mixup); 0 for none."""
     look_alike_margin: float = Field(default=0.0, ge=0)
     """Logit that a look-alike of the true class is given in advance during training, so that it is kept farther off."""
     family_weight: float = Field(default=0.0, ge=0)
@@ -157,6 +188,16 @@ class FinetuneSettings(_Settings):
     """Strength of the correction for how many pictures a class has (Menon et al. 2021, arXiv 2007.07314); 1 is full."""
     norm_statistics: bool = False
     """Let batch normalisation follow the training pictures, for pictures far from those of pretraining."""
+    attention_pooling: bool = False
+    """Learn which places of the map count, starting from the mean; for `avg` and `gem` pooling."""
+    lora_rank: StrictInt = Field(default=8, ge=1)
+    """Rank of the matrices that `train.strategy: lora` trains."""
+    lora_alpha: StrictInt = Field(default=16, ge=1)
+    """Their product counts by this number over the rank."""
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of their inputs that each step leaves out."""
+    restart: bool = False
+    """Begin with norm statistics of the training pictures and a classifier that knows nothing, instead of the probe."""
     patience: StrictInt = Field(default=8, ge=1)
     """Epochs without a better calibration loss after which training stops."""
 
@@ -203,6 +244,9 @@ class DecideSettings(_Settings):
     """Of the bound behind it, over draws of the calibration pictures."""
     false_alarms: OpenShare = 0.05
     """Share of known pictures that may be called unknown because they look like no training picture."""
+    unknown_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the pictures to come whose class is in nobody's reference set; probabilities allow for it, the more the
+    less a picture is like the training pictures. 0 allows for none."""
     coverage: OpenShare = 0.95
     """Share of pictures whose label set is to contain the truth."""
     class_conditional: StrictBool = False
@@ -268,6 +312,12 @@ class Config(_Settings):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
             raise ValueError("must be letters, digits, '.', '_' and '-', and begin with a letter or digit")
         return value
+
+    @model_validator(mode="after")
+    def _attention_has_a_mean_to_weigh(self) -> Config:
+        if self.finetune.attention_pooling and "max" in self.features.pooling:
+            raise ValueError("finetune.attention_pooling weighs a mean; leave 'max' out of features.pooling")
+        return self
 
     def as_yaml(self) -> str:
         """The resolved settings, every default written out."""

@@ -118,6 +118,7 @@ def describe_plan(prepared: PreparedRun, plan: TrainingPlan) -> list[str]:
         f"features: {len(plan.recipes)} candidates, {plan.feature_bytes / 1e6:.0f} MB; {plan.num_passes} passes to "
         f"compute, {plan.num_images_to_see - plan.num_passes} cached; about {_duration(plan.seconds_for_features)}"
     )
+    lines += [f"fine-tuning: {reason}" for reason in plan.fine_tuning]
     return lines
 
 

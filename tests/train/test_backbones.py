@@ -13,7 +13,7 @@ import torch
 
 from vision.config import BackboneSettings
 from vision.data.preprocessing import Preprocessing, load_network_input
-from vision.errors import LicenceError, WeightsError
+from vision.errors import ConfigError, LicenceError, WeightsError
 from vision.train.backbones import feature_maps, load_backbones, load_lite_weights, weights_licence
 
 LITE = ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"]
@@ -63,6 +63,25 @@ def test_feature_maps_of_any_architecture_have_their_channels_second(name: str) 
     for feature_map in (*maps["stage"], *maps["two_stages"]):
         assert feature_map.ndim == 4
         assert feature_map.shape[1] > feature_map.shape[2] == feature_map.shape[3]
+
+
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224"])
+@torch.inference_mode()
+def test_a_transformer_is_made_for_the_size_that_it_will_see(name: str) -> None:
+    settings = BackboneSettings(name=(name,), weights="none")
+    backbone = load_backbones(settings, input_px=[96])[name]
+    assert feature_maps(backbone.model, torch.zeros(2, 3, 96, 96))["final"][0].shape[2:] in [(6, 6), (3, 3)]
+    assert backbone.weights == load_backbones(settings)[name].weights
+
+
+def test_a_size_that_a_transformer_cannot_take_is_answered_with_one_that_it_can() -> None:
+    settings = BackboneSettings(name=("test_vit",), weights="none")
+    with pytest.raises(
+        ConfigError, match=r"features\.input_px: test_vit needs a multiple of 16 px, not 300; choose 304"
+    ):
+        load_backbones(settings, input_px=[300])
+    with pytest.raises(ConfigError, match=r"made for one size of input, not for 64, 96; choose one"):
+        load_backbones(settings, input_px=[96, 64])
 
 
 def test_random_weights_are_the_same_for_a_seed() -> None:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from vision.config import BackboneSettings
-from vision.errors import ManifestError
+from vision.config import BackboneSettings, load_config
+from vision.errors import ConfigError, ManifestError
 from vision.files import sha256_of_file
 from vision.train import features as features_module
 from vision.train.backbones import Backbone, load_backbones
-from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, pooled, vectors_of
+from vision.train.export import ProbedNetwork, check_export, export_onnx
+from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, looks_at, pooled, vectors_of
+from vision.train.probe import LinearProbe
 
 RECIPE = FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad", 0.1)
 
@@ -65,6 +67,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(
         FeatureRecipe("resnet10t", 64, "two_stages", "avg", False, "pad", 0.1),
         FeatureRecipe("resnet10t", 64, "stage", "avg", True, "pad", 0.1),
         FeatureRecipe("resnet10t", 64, "stage", "avg", False, "squash", 0.1),
+        FeatureRecipe("resnet10t", 64, "stage", "avg", False, "pad", 0.1, (1.0, 0.8)),
     ],
 )
 def test_another_recipe_finds_nothing_in_the_cache_and_gives_other_vectors(
@@ -136,3 +139,55 @@ def test_pooling_of_a_map_with_one_bright_place() -> None:
 def test_two_maps_become_one_vector() -> None:
     maps = [torch.ones(2, 3, 8, 8), torch.ones(2, 5, 4, 4)]
     assert pooled(maps, "gem").shape == (2, 8)
+
+
+def test_queries_of_zeros_are_the_plain_mean_and_others_are_not() -> None:
+    maps = [torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)]
+    for pooling in ("avg", "gem"):
+        plain = pooled(maps, pooling)
+        torch.testing.assert_close(pooled(maps, pooling, [torch.zeros(3), torch.zeros(5)]), plain)
+        assert not torch.allclose(pooled(maps, pooling, [torch.ones(3), torch.ones(5)]), plain)
+
+
+def test_a_strong_query_picks_the_place_that_answers_it() -> None:
+    feature_map = torch.zeros(1, 2, 2, 2)
+    feature_map[0, :, 1, 0] = torch.tensor([3.0, 4.0])
+    picked = pooled([feature_map], "avg", [torch.tensor([100.0, 0.0])])
+    torch.testing.assert_close(picked, torch.tensor([[3.0, 4.0]]))
+
+
+def test_crops_show_the_centre_larger() -> None:
+    picture = torch.zeros(1, 3, 10, 10)
+    picture[:, :, 2:8, 2:8] = 1
+    whole, mirrored, centre, _ = looks_at(picture, [1.0, 0.6], flip=True)
+    assert torch.equal(whole, picture)
+    assert torch.equal(mirrored, picture.flip(3))
+    torch.testing.assert_close(centre, torch.ones(1, 3, 10, 10))
+
+
+def test_the_graph_averages_crops_and_mirror_images_as_the_features_do(
+    backbones: dict[str, Backbone], tmp_path: Path
+) -> None:
+    recipe = FeatureRecipe("resnet10t", 64, "stage", "gem", True, "pad", 0.1, (1.0, 0.8))
+    inputs = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    probe = LinearProbe(np.zeros(512), np.ones(512), np.ones((2, 512)) / 512, np.zeros(2))
+    network = ProbedNetwork(backbones["resnet10t"], recipe, probe)
+    vectors = vectors_of(backbones["resnet10t"].model, inputs, [recipe])[recipe]
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(inputs)[1].numpy(), vectors, atol=1e-5)
+    export_onnx(network, tmp_path / "model.onnx", input_px=64)
+    assert check_export(network, tmp_path / "model.onnx", inputs.numpy()) < 1e-4
+
+
+def test_a_recipe_names_its_crops() -> None:
+    cropped = FeatureRecipe("resnet10t", 64, "stage", "gem", True, "pad", 0.1, (1.0, 0.8))
+    assert str(cropped) == "resnet10t stage gem 64 px flip crops 1 0.8 pad"
+    assert "crops" not in str(RECIPE)
+
+
+@pytest.mark.parametrize("crops", ["[0.8]", "[1, 0.8, 0.8]", "[1, 0.1]"])
+def test_crops_that_are_none_are_refused(tmp_path: Path, crops: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("{name: run, data: {manifest: m.csv}}")
+    with pytest.raises(ConfigError, match=r"features\.crops"):
+        load_config(path, [f"features.crops={crops}"])

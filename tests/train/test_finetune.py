@@ -22,13 +22,14 @@ from vision.config import AugmentationSettings, BackboneSettings, Config, Finetu
 from vision.errors import ConfigError, TrainingError
 from vision.taxonomy import load_taxonomy
 from vision.train.backbones import Backbone, load_backbones
+from vision.train.devices import open_accelerator
 from vision.train.features import FeatureRecipe, TrainingImage
-from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
+from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, _Batches, fine_tune, tuned_vectors
 from vision.train.probe import LinearProbe, fit_probe
 from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun, prepare_run
 from vision.train.tuning import choose_schedule
-from vision.train.views import FrozenPart, ViewStore, stored_views
+from vision.train.views import FIRST_AUGMENTED, FreshViews, FrozenPart, ViewSource, ViewStore, stored_views
 
 RECIPE = FeatureRecipe("resnet10t", 64, "final", "avg", True, "pad", 0.1)
 CUT = 3
@@ -85,10 +86,11 @@ def _tuned(
     prepared: PreparedRun,
     backbone: Backbone,
     probe: LinearProbe,
-    stores: tuple[ViewStore, ViewStore],
+    stores: tuple[ViewSource, ViewStore],
     settings: FinetuneSettings = SETTINGS,
     *,
     epochs: int = 4,
+    views: int | None = 2,
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     with_calibration: bool = True,
@@ -105,7 +107,7 @@ def _tuned(
         prepared.training.class_indices,
         stores[1] if with_calibration else None,
         prepared.calibration.class_indices,
-        Schedule(CUT, 2, epochs, bfloat16=bfloat16),
+        Schedule(CUT, views, epochs, bfloat16=bfloat16),
         settings,
         ClassRelations(prepared.classes, prepared.taxonomy),
         seed=0,
@@ -135,8 +137,9 @@ def test_the_stages_in_a_row_are_the_network(name: str) -> None:
 
 
 def test_a_network_whose_stages_cannot_be_told_apart_is_refused() -> None:
-    network = load_backbones(BackboneSettings(name=("vit_tiny_patch16_224",), weights="none"))["vit_tiny_patch16_224"]
-    with pytest.raises(ConfigError, match=r"stages of 'vit_tiny.*choose an EfficientNet.*or strategy: probe"):
+    name = "mixer_s32_224"
+    network = load_backbones(BackboneSettings(name=(name,), weights="none"))[name]
+    with pytest.raises(ConfigError, match=r"stages of 'mixer.*choose an EfficientNet.*or strategy: probe"):
         stages_of(network)
 
 
@@ -299,6 +302,63 @@ def test_views_differ_from_each_other_and_the_second_is_the_mirror_image(
     pictures = np.array(store.outputs[0])
     np.testing.assert_array_equal(pictures[1], pictures[0][:, :, ::-1])
     assert not np.allclose(pictures[2], pictures[3])
+
+
+@pytest.fixture(scope="module")
+def fresh(prepared: PreparedRun, backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> FreshViews:
+    frozen = FrozenPart(backbone, RECIPE, CUT, tmp_path_factory.mktemp("graph"))
+    light = AugmentationSettings(preset="light")
+    return FreshViews(prepared.training.images, RECIPE.preprocessing(backbone), light, 0, frozen)
+
+
+def test_fresh_views_are_those_that_would_be_kept(fresh: FreshViews, stores: tuple[ViewStore, ViewStore]) -> None:
+    rows, views = np.array([0, 1, 2, 3]), np.array([0, 1, FIRST_AUGMENTED, FIRST_AUGMENTED + 1])
+    made = fresh.maps(fresh.batch(rows, views))
+    assert torch.allclose(made, stores[0].batch(rows, views), rtol=1e-2, atol=1e-2)
+
+
+def _inputs_of_two_epochs(fresh: FreshViews, truth: NDArray[np.int64], workers: int) -> list[bytes]:
+    settings = FinetuneSettings(batch_size=8, workers=workers)
+    batches = _Batches(fresh, Schedule(CUT, None, 2, bfloat16=False), settings, open_accelerator("cpu"))
+    inputs = [batch for epoch in (1, 2) for _, batch in batches.of_epoch(np.arange(16), truth, seed=0, epoch=epoch)]
+    return [picture.numpy().tobytes() for batch in inputs for picture in batch]
+
+
+@pytest.mark.slow
+def test_two_workers_and_two_epochs_never_repeat_an_augmentation(fresh: FreshViews, prepared: PreparedRun) -> None:
+    with_workers = _inputs_of_two_epochs(fresh, prepared.training.class_indices, workers=2)
+    assert len(set(with_workers)) == len(with_workers) == 2 * 16
+    assert with_workers == _inputs_of_two_epochs(fresh, prepared.training.class_indices, workers=0)
+
+
+def test_training_on_fresh_views_lowers_the_loss(
+    fresh: FreshViews,
+    prepared: PreparedRun,
+    backbone: Backbone,
+    probe: LinearProbe,
+    stores: tuple[ViewStore, ViewStore],
+) -> None:
+    settings = SETTINGS.model_copy(update={"workers": 0})
+    tuned = _tuned(prepared, backbone, probe, (fresh, stores[1]), settings, views=None, with_calibration=False)
+    losses = [figures.loss for figures in tuned.history[1:]]
+    assert losses[-1] < losses[0]
+
+
+def test_the_frozen_part_in_torch_is_that_in_onnxruntime(
+    fresh: FreshViews, backbone: Backbone, tmp_path: Path, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    in_torch = FrozenPart(backbone, RECIPE, CUT, tmp_path, device=torch.device("cpu"))
+    inputs = fresh.batch(np.arange(3), np.zeros(3, int))
+    assert torch.allclose(in_torch.on_tensor(inputs), fresh.maps(inputs), atol=1e-4)
+    assert np.allclose(in_torch(inputs.numpy()), fresh.maps(inputs).numpy(), atol=1e-4)
+
+
+def test_a_compiled_tail_trains_as_the_plain_one(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    compiled = SETTINGS.model_copy(update={"compile_with": "aot_eager"})
+    plain, other = (_tuned(prepared, backbone, probe, stores, s, epochs=2) for s in (SETTINGS, compiled))
+    assert [e.loss for e in other.history[1:]] == pytest.approx([e.loss for e in plain.history[1:]], rel=1e-4)
 
 
 def test_relations_come_from_the_taxonomy() -> None:

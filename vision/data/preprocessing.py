@@ -5,6 +5,7 @@ S is the side of the network's square input in px.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ class Preprocessing(BaseModel):
         std: What the difference is divided by.
         interpolation: Filter for resizing; Pillow's, which averages when it makes smaller.
         box_margin: Share of a box's width and height added on each side, where a box is given.
+        middle: Share of the picture's, or the box's, sides that is looked at, round its centre.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class Preprocessing(BaseModel):
     std: tuple[float, float, float]
     interpolation: Literal["bicubic", "bilinear"]
     box_margin: float = Field(ge=0)
+    middle: float = Field(default=1.0, gt=0, le=1)
 
 
 def load_network_input(path: Path, preprocessing: Preprocessing, *, box: Box | None = None) -> NDArray[np.float32]:
@@ -53,14 +56,14 @@ def load_network_input(path: Path, preprocessing: Preprocessing, *, box: Box | N
         ImageError: The file is no whole picture.
     """
     # Twice the size leaves the resampling filter something to average; a box may be any part, so it needs it all.
-    enough_px = 2 * preprocessing.input_px if box is None else None
+    enough_px = math.ceil(2 * preprocessing.input_px / preprocessing.middle) if box is None else None
     image = decode_image(path, enough_px=enough_px)
     if box is not None:
         try:
             image = crop_to_box(image, box, preprocessing.box_margin)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
-    return network_input(image, preprocessing)
+    return network_input(_middle_of(image, preprocessing.middle), preprocessing)
 
 
 THUMBNAIL_PX = 32
@@ -77,6 +80,13 @@ def load_thumbnail(path: Path, preprocessing: Preprocessing, *, box: Box | None 
     small = preprocessing.model_copy(update={"input_px": THUMBNAIL_PX, "mean": (0.5,) * 3, "std": (1.0,) * 3})
     values = load_network_input(path, small, box=box)
     return np.asarray(np.clip((values.mean(axis=0) + 0.5) * 255 + 0.5, 0, 255), dtype=np.uint8)
+
+
+def _middle_of(image: Image.Image, share: float) -> Image.Image:
+    """A share of a picture's width and height, round its centre."""
+    width, height = image.size
+    left, top = round(width * (1 - share) / 2), round(height * (1 - share) / 2)
+    return image if share == 1 else image.crop((left, top, max(left + 1, width - left), max(top + 1, height - top)))
 
 
 def pixels_of(values: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,7 +23,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from vision.config import BackboneSettings, Layer
-from vision.errors import LicenceError, WeightsError, nearest_name_hint
+from vision.errors import ConfigError, LicenceError, WeightsError, nearest_name_hint
 from vision.files import sha256_of_file
 
 PERMISSIVE_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc0-1.0", "cc-by-4.0", "none"})
@@ -66,6 +69,7 @@ class Backbone:
         mean: Channel means that it was trained with, in [0, 1].
         std: Channel deviations that it was trained with.
         interpolation: `bicubic` or `bilinear`.
+        queries: What attention pooling learnt, one vector (D_i,) a pooled map; none: plain pooling.
     """
 
     name: str
@@ -74,22 +78,29 @@ class Backbone:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
+    queries: tuple[torch.Tensor, ...] = ()
 
 
-def load_backbones(settings: BackboneSettings, *, seed: int = 0) -> dict[str, Backbone]:
+def load_backbones(settings: BackboneSettings, *, seed: int = 0, input_px: Sequence[int] = ()) -> dict[str, Backbone]:
     """The networks that the settings name, with their weights.
 
+    Args:
+        settings: Which networks.
+        seed: Of random weights.
+        input_px: Sides that they will see. A transformer is made for one; without any it keeps its own.
+
     Raises:
+        ConfigError: A transformer cannot take these sides.
         WeightsError: There is no such network, or its weights are missing or do not fit.
         LicenceError: The weights' licence is not permissive and the settings do not name it.
     """
     for name in settings.name:
         _check_name(name)
         _check_weights_licence(settings, name)
-    return {name: _load_backbone(settings, name, seed) for name in settings.name}
+    return {name: _load_backbone(settings, name, seed, input_px) for name in settings.name}
 
 
-def _load_backbone(settings: BackboneSettings, name: str, seed: int) -> Backbone:
+def _load_backbone(settings: BackboneSettings, name: str, seed: int, input_px: Sequence[int]) -> Backbone:
     torch.manual_seed(seed)
     if settings.weights == "bundled":
         model = timm.create_model(name, num_classes=0)
@@ -108,7 +119,27 @@ def _load_backbone(settings: BackboneSettings, name: str, seed: int) -> Backbone
     data: dict[str, Any] = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
     interpolation = data["interpolation"] if data["interpolation"] in ("bicubic", "bilinear") else "bicubic"
     info = WeightsInfo(source, weights_licence(settings, name), _tensor_digest(model))
+    if input_px and hasattr(model, "set_input_size"):
+        _make_for_size(model, name, sorted(set(input_px)))
     return Backbone(name, model, info, data["mean"], data["std"], interpolation)
+
+
+def _make_for_size(model: nn.Module, name: str, input_px: Sequence[int]) -> None:
+    """Have a transformer's positions, which are made for one size of input, follow another."""
+    network: Any = model
+    if len(input_px) > 1:
+        raise ConfigError(
+            f"features.input_px: {name} is made for one size of input, not for {', '.join(map(str, input_px))}; "
+            "choose one, or have `vision sweep` try several"
+        )
+    side, patch = input_px[0], network.patch_embed.patch_size[0]
+    if side % patch:
+        next_side = math.ceil(side / patch) * patch
+        raise ConfigError(f"features.input_px: {name} needs a multiple of {patch} px, not {side}; choose {next_side}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of torch, about how timm resizes Swin's tables of positions
+        network.set_input_size(img_size=(side, side))
+    model.requires_grad_(False)
 
 
 def weights_licence(settings: BackboneSettings, name: str) -> str:
@@ -136,13 +167,36 @@ def feature_maps(model: nn.Module, images: torch.Tensor) -> dict[Layer, list[tor
     """
     network: Any = model
     final, stages = network.forward_intermediates(images, indices=2, output_fmt="NCHW")
-    if final.ndim != 4:  # tokens of a transformer: the normalised ones on their grid
-        final = network.forward_intermediates(images, indices=1, output_fmt="NCHW", norm=True, intermediates_only=True)[
-            -1
-        ]
-    elif final.shape[1] != network.num_features and final.shape[-1] == network.num_features:
-        final = final.permute(0, 3, 1, 2)  # channels last, as Swin has them
+    final = map_layout(model).as_map(final)
     return {"final": [final], "stage": stages[-1:], "two_stages": stages[-2:]}
+
+
+@dataclass(frozen=True)
+class MapLayout:
+    """How the parts of a network lay out the places of a picture.
+
+    Attributes:
+        num_prefix_tokens: Tokens of a transformer that stand before those of the places.
+        channels_last: Whether maps are (N, h, w, D), as Swin has them.
+    """
+
+    num_prefix_tokens: int
+    channels_last: bool
+
+    def as_map(self, output: torch.Tensor) -> torch.Tensor:
+        """A part's output as (N, D, h, w); tokens (N, T, D) are those of a square picture."""
+        if output.ndim == 3:
+            places = output[:, self.num_prefix_tokens :]
+            side = math.isqrt(places.shape[1])
+            # Not `len`: it would fix the number of pictures in an exported graph.
+            return places.transpose(1, 2).reshape(places.shape[0], -1, side, side)
+        return output.permute(0, 3, 1, 2) if self.channels_last else output
+
+
+def map_layout(model: nn.Module) -> MapLayout:
+    """The layout of a network of timm."""
+    network: Any = model
+    return MapLayout(getattr(network, "num_prefix_tokens", 0), str(getattr(network, "output_fmt", "")) == "NHWC")
 
 
 def load_lite_weights(name: str, model: nn.Module) -> dict[str, torch.Tensor]:

@@ -5,32 +5,36 @@ N training pictures, M known pictures that the model was not fitted on, D featur
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.bundle import DecisionInfo, LabelSets
-from vision.classify.decision import calibrated_probabilities
+from vision.bundle import DecisionInfo, KnownPictures, LabelSets
+from vision.classify.decision import calibrated_probabilities, fit_threshold
 from vision.classify.label_sets import fit_label_sets
-from vision.classify.novelty import LOGIT_SCORES
-from vision.classify.roll_up import build_class_tree, fit_roll_up_threshold
+from vision.classify.novelty import LOGIT_SCORES, NoveltyRanking
+from vision.classify.roll_up import build_class_tree
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
+    HeldOutNovelty,
     NoveltyTrial,
-    Refit,
     choose_calibration,
     choose_novelty_score,
-    held_out_novelty_scores,
+    held_out_novelty,
 )
 from vision.train.folds import group_folds
 from vision.train.probe import LinearProbe, fit_probe, held_out_logits
-from vision.train.training_set import PreparedRun
+from vision.train.training_set import PreparedRun, TrainingSet
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 DEFAULT_SCORE = "nearest_neighbour"
 _NUM_FOLDS = 5
 _FOLDS_A_LEFT_OUT_CLASS = 2
+_MOST_IN_TRIALS = 2000
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,43 @@ class FittedDecision:
 
     Attributes:
         info: Into `bundle.json`.
-        arrays: Into `reference.npz`.
+        known: What thresholds were fitted on.
+        ranking: Novelty among these.
         novelty_trials: How well each score told left-out classes, best first.
         nll_before: Mean negative log-likelihood of held-out groups without calibration.
         nll_after: With the chosen calibration.
     """
 
     info: DecisionInfo
-    arrays: dict[str, NDArray[Any]]
+    known: KnownPictures
+    ranking: NoveltyRanking
     novelty_trials: list[NoveltyTrial]
     nll_before: float
     nll_after: float
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Into `reference.npz`."""
+        of_scores = {
+            f"novelty_{fold}_{key}": array
+            for fold, score in enumerate(self.ranking.scores)
+            for key, array in score.to_arrays().items()
+        }
+        return of_scores | {f"known_{field.name}": getattr(self.known, field.name) for field in fields(self.known)}
+
+
+def _novelty_trials(
+    features: NDArray[np.float32], training: TrainingSet, num_classes: int, strength: float, seed: int
+) -> list[NoveltyTrial]:
+    """How well each novelty score tells classes that are left out, on a sample where there are very many pictures."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:_MOST_IN_TRIALS])
+    sample, truth = features[rows], training.class_indices[rows]
+
+    def refit(train: Ints) -> Floats:
+        return fit_probe(sample[train], truth[train], num_classes, strength).logits(sample)
+
+    groups = [training.groups[row] for row in rows]
+    return choose_novelty_score(sample, refit, truth, groups, num_folds=_FOLDS_A_LEFT_OUT_CLASS, seed=seed)
 
 
 def fit_decision(
@@ -76,48 +106,31 @@ def fit_decision(
     truth, num_classes = training.class_indices, len(prepared.classes)
     embeddings = probe.standardised(of_training)
 
-    def refit_on(features: NDArray[np.float32]) -> Refit:
-        return lambda rows: fit_probe(features[rows], truth[rows], num_classes, strength).logits(features)
-
-    refit = refit_on(of_training)
-    chosen_by = of_training if untuned is None else untuned
-    trials = choose_novelty_score(
-        (chosen_by - chosen_by.mean(axis=0)) / np.maximum(chosen_by.std(axis=0), 1e-9),
-        refit_on(chosen_by),
-        truth,
-        training.groups,
-        num_folds=_FOLDS_A_LEFT_OUT_CLASS,
-        seed=seed,
-    )
-    name = trials[0].name if trials else DEFAULT_SCORE
-    novelty_arrays: dict[str, NDArray[Any]] = {}
-    scorer = None
-    if name not in LOGIT_SCORES:
-        scorer = EMBEDDING_SCORES[name](embeddings, truth)
-        novelty_arrays = {f"novelty_{key}": value for key, value in scorer.to_arrays().items()}
+    trials = _novelty_trials(of_training if untuned is None else untuned, training, num_classes, strength, seed)
+    name, exponent = (trials[0].name, trials[0].exponent) if trials else (DEFAULT_SCORE, 1.0)
     if len(of_calibration):
-        known, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"
-        scores = LOGIT_SCORES[name](logits) if scorer is None else scorer.score(probe.standardised(of_calibration))
+        pictures, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"
+        novelty = _novelty_by_one_fit(name, logits, embeddings, truth, probe.standardised(of_calibration))
     else:
-        known, fitted_on = training, "out-of-fold predictions of the training split"
+        pictures, fitted_on = training, "out-of-fold predictions of the training split"
         folds = group_folds(truth, training.groups, _NUM_FOLDS, seed)
         logits, _ = held_out_logits(of_training, truth, folds, num_classes, strength)
-        scores = held_out_novelty_scores(name, embeddings, refit, truth, training.groups, seed=seed)
-    learnable = np.isfinite(logits[np.arange(len(logits)), known.class_indices])
-    choice = choose_calibration(logits, known.class_indices, known.groups, seed=seed)
+        novelty = held_out_novelty(name, logits, embeddings, truth, folds)
+    choice = choose_calibration(logits, pictures.class_indices, pictures.groups, seed=seed)
     calibrated = np.maximum(choice.calibration.calibrated_logits(logits), -1e3)
-    probabilities = calibrated_probabilities(calibrated, 1.0)
-    threshold = fit_roll_up_threshold(
-        probabilities[learnable],
-        known.class_indices[learnable],
+    known = _known_pictures(calibrated_probabilities(calibrated, 1.0), pictures.class_indices, novelty)
+    threshold = fit_threshold(
+        known,
         build_class_tree(prepared.taxonomy, prepared.classes),
+        unknown_share=settings.unknown_share,
+        novelty_exponent=exponent,
         target_accuracy=settings.target_accuracy,
         confidence=settings.confidence,
     )
     sets = fit_label_sets(
-        probabilities,
-        known.class_indices,
-        [image.sha256 for image in known.images],
+        known.probabilities,
+        pictures.class_indices,
+        [image.sha256 for image in pictures.images],
         coverage=settings.coverage,
         seed=seed,
         class_conditional=settings.class_conditional,
@@ -127,19 +140,34 @@ def fit_decision(
         scale=tuple(choice.calibration.scale.tolist()),
         bias=tuple(choice.calibration.bias.tolist()),
         novelty_score=name,
+        novelty_exponent=exponent,
+        unknown_share=settings.unknown_share,
         false_alarms=settings.false_alarms,
         target_accuracy=settings.target_accuracy,
+        confidence=settings.confidence,
         roll_up_threshold=threshold.value,
         is_promised=threshold.is_promised,
         costs=settings.costs,
         label_sets=LabelSets(**asdict(sets)),
         fitted_on=fitted_on,
-        num_images=len(known.images),
+        num_images=len(pictures.images),
     )
-    arrays = novelty_arrays | {
-        "known_probabilities": probabilities,
-        "known_class_indices": known.class_indices,
-        "known_novelty_scores": np.sort(scores[np.isfinite(scores)]),
-    }
+    ranking = NoveltyRanking.of(name, novelty.fitted, known.novelty_scores, known.novelty_folds)
     after = choice.nll_vector if choice.calibration.method == "vector" else choice.nll_temperature
-    return FittedDecision(info, arrays, trials, choice.nll_before, after)
+    return FittedDecision(info, known, ranking, trials, choice.nll_before, after)
+
+
+def _novelty_by_one_fit(
+    name: str, logits: Floats, references: Floats, class_indices: Ints, embeddings: Floats
+) -> HeldOutNovelty:
+    """Novelty of held-out pictures, logits (M, K) and embeddings (M, D), by the score on all references (N, D)."""
+    fitted = () if name in LOGIT_SCORES else (EMBEDDING_SCORES[name](references, class_indices),)
+    scores = fitted[0].score(embeddings) if fitted else LOGIT_SCORES[name](logits)
+    return HeldOutNovelty(scores, np.zeros(len(scores), dtype=np.int64), fitted)
+
+
+def _known_pictures(probabilities: Floats, class_indices: Ints, novelty: HeldOutNovelty) -> KnownPictures:
+    is_learnt = probabilities[np.arange(len(class_indices)), class_indices] > 0
+    known = replace(novelty, scores=np.where(is_learnt, novelty.scores, np.nan))
+    ascending = np.argsort(known.scores)[: int(np.isfinite(known.scores).sum())]  # NaN comes last
+    return KnownPictures(probabilities, class_indices, known.scores[ascending], known.folds[ascending], known.ranks)

@@ -17,7 +17,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from vision.classify.label_sets import conformal_quantile
-from vision.classify.novelty import LOGIT_SCORES, EmbeddingScore, NearestNeighbourScore, RelativeMahalanobis
+from vision.classify.novelty import (
+    LOGIT_SCORES,
+    EmbeddingScore,
+    NearestNeighbourScore,
+    RelativeMahalanobis,
+    StandardisedScore,
+)
 from vision.evaluate.calibration_metrics import auroc_score, false_positive_rate
 from vision.train.folds import group_folds
 from vision.train.probe import fit_temperature
@@ -91,12 +97,37 @@ class NoveltyTrial:
         auroc: (K,) with each class left out, mean over folds; NaN for a class without pictures.
         false_positive_rate: (K,) share of known pictures flagged when 95 % of the left-out class are.
         mean_auroc: Over classes.
+        exponent: Of the density a r^(a-1) of left-out pictures' ranks r among the known ones, of most likelihood with
+            every class counting alike (a = 1 / mean of -ln r); at least 1, which is no information.
     """
 
     name: str
     auroc: Floats
     false_positive_rate: Floats
     mean_auroc: float
+    exponent: float
+
+
+@dataclass(frozen=True)
+class HeldOutNovelty:
+    """Novelty of known pictures from scores that were fitted without their fold.
+
+    Attributes:
+        scores: (N,); NaN where all pictures of a class were held out together, so that it was not known.
+        folds: (N,) which of the fitted scores each is by.
+        fitted: One for each fold, or one for all; none for scores on logits.
+    """
+
+    scores: Floats
+    folds: Ints
+    fitted: tuple[EmbeddingScore, ...]
+
+    @property
+    def ranks(self) -> Floats:
+        """(N,) share of the other known pictures that are less novel, in [0, 1); NaN as in the scores."""
+        known = np.sort(self.scores[np.isfinite(self.scores)])
+        ranks = np.searchsorted(known, self.scores, side="left") / max(len(known), 1)
+        return np.where(np.isfinite(self.scores), ranks, np.nan)
 
 
 @dataclass(frozen=True)
@@ -223,7 +254,7 @@ def choose_novelty_score(
     of a split for judging novelty is needed, and none may be given. Takes K * F fits.
 
     Args:
-        embeddings: (N, D) of the training pictures.
+        embeddings: (N, D) of the training pictures, not standardised: that is done without the left-out class.
         refit: Fits the classifier on the given rows; called without the left-out class.
         class_indices: (N,).
         groups: N names.
@@ -236,8 +267,7 @@ def choose_novelty_score(
     """
     names = [*candidates, *LOGIT_SCORES]
     num_classes = int(class_indices.max()) + 1 if len(class_indices) else 0
-    shape = (len(names), num_classes)
-    aurocs, rates = np.full(shape, np.nan), np.full(shape, np.nan)
+    figures = np.full((3, len(names), num_classes), np.nan)  # AUROC, false-positive rate, mean of -ln rank
     present = np.unique(class_indices).tolist()
     for class_index in present if len(present) > 2 else []:
         novel = np.flatnonzero(class_indices == class_index)
@@ -248,36 +278,43 @@ def choose_novelty_score(
             for train, held_out in folds
         ]
         if of_folds:
-            aurocs[:, class_index], rates[:, class_index] = _nan_mean(np.stack(of_folds), axis=0)
-    means = _nan_mean(aurocs, axis=1)
-    trials = [NoveltyTrial(*row) for row in zip(names, aurocs, rates, means.tolist(), strict=True)]
+            figures[:, :, class_index] = _nan_mean(np.stack(of_folds), axis=0)
+    means, _, surprises = _nan_mean(figures, axis=2)
+    exponents = 1 / np.clip(surprises, 1e-9, 1)
+    rows = zip(names, *figures[:2], means.tolist(), exponents.tolist(), strict=True)
+    trials = [NoveltyTrial(*row) for row in rows]
     return sorted((t for t in trials if np.isfinite(t.mean_auroc)), key=lambda t: -t.mean_auroc)
 
 
-def held_out_novelty_scores(
+def held_out_novelty(
     name: str,
+    logits: Floats,
     embeddings: NDArray[np.floating],
-    refit: Refit,
     class_indices: Ints,
-    groups: Sequence[str],
+    folds: Sequence[tuple[Ints, Ints]],
     *,
     candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
-    num_folds: int = 5,
-    seed: int = 0,
-) -> Floats:
-    """Novelty of every known picture from a score that was fitted without its fold: what a threshold follows from.
+) -> HeldOutNovelty:
+    """Novelty of every known picture from a score that was fitted without its fold.
 
-    Returns:
-        (N,); NaN where all pictures of a class were held out together, so that it was not known.
+    Args:
+        name: Of the score.
+        logits: (N, K) from classifiers that were fitted without the fold.
+        embeddings: (N, D).
+        class_indices: (N,).
+        folds: Rows to fit on and rows held out.
+        candidates: Scores on embeddings.
     """
-    scores = np.full(len(class_indices), np.nan)
-    for train, held_out in group_folds(class_indices, groups, num_folds, seed):
+    scores, numbers = np.full(len(class_indices), np.nan), np.zeros(len(class_indices), dtype=np.int64)
+    fitted = []
+    for number, (train, held_out) in enumerate(folds):
         known = held_out[np.isin(class_indices[held_out], class_indices[train])]
         if name in LOGIT_SCORES:
-            scores[known] = LOGIT_SCORES[name](refit(train)[known])
+            scores[known] = LOGIT_SCORES[name](logits[known])
         else:
-            scores[known] = candidates[name](embeddings[train], class_indices[train]).score(embeddings[known])
-    return scores
+            fitted.append(StandardisedScore.fit(candidates[name], embeddings[train], class_indices[train]))
+            scores[known], numbers[known] = fitted[-1].score(embeddings[known]), number
+    return HeldOutNovelty(scores, numbers, tuple(fitted))
 
 
 def novelty_threshold(known_scores: Floats, false_alarm_share: float = 0.05) -> NoveltyThreshold:
@@ -311,15 +348,24 @@ def _judge_scores(
     novel: Ints,
     candidates: Mapping[str, FitEmbeddingScore],
 ) -> Floats:
-    """AUROC and false-positive rate of every score, (2, S)."""
+    """AUROC, false-positive rate and mean of -ln(rank of a novel picture among known ones) of every score, (3, S)."""
     known = held_out[np.isin(class_indices[held_out], class_indices[train])]
     pairs: list[tuple[Floats, Floats]] = []
     for fit in candidates.values():
-        fitted = fit(embeddings[train], class_indices[train])
+        fitted = StandardisedScore.fit(fit, embeddings[train], class_indices[train])
         pairs.append((fitted.score(embeddings[known]), fitted.score(embeddings[novel])))
     logits = refit(train)
     pairs += [(score(logits[known]), score(logits[novel])) for score in LOGIT_SCORES.values()]
-    return np.array([[judge(*pair) for pair in pairs] for judge in (auroc_score, false_positive_rate)])
+    judges = (auroc_score, false_positive_rate, _mean_surprise)
+    return np.array([[judge(*pair) for pair in pairs] for judge in judges])
+
+
+def _mean_surprise(of_known: Floats, of_novel: Floats) -> float:
+    """Mean of -ln r over novel pictures, r their rank among the known ones, at least that of the least novel one."""
+    if len(of_known) == 0:
+        return float("nan")
+    num_below = np.searchsorted(np.sort(of_known), of_novel, side="left")
+    return float(-np.log(np.maximum(num_below, 1) / (len(of_known) + 1)).mean())
 
 
 def _held_out_nll(

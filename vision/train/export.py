@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from vision.errors import BundleError
 from vision.train.backbones import Backbone, feature_maps
-from vision.train.features import FeatureRecipe, pooled
+from vision.train.features import FeatureRecipe, looks_at, pooled
 from vision.train.probe import LinearProbe
 
 MAX_LOGIT_DIFFERENCE = 1e-4
@@ -51,25 +51,28 @@ class ProbeModule(nn.Module):
 class ProbedNetwork(ProbeModule):
     """Backbone, pooling, standardisation and linear classifier in one.
 
-    The embedding is the standardised vector; the feature map is standardised alike, so that with average pooling the
-    classifier's weights applied to each place of the map add up to the logits (class activation maps).
+    The embedding is the standardised vector; the feature map is standardised alike, so that with average pooling,
+    without learnt queries, the classifier's weights applied to each place of the map add up to the logits (class
+    activation maps).
     """
 
     def __init__(self, backbone: Backbone, recipe: FeatureRecipe, probe: LinearProbe) -> None:
         super().__init__()
         self.backbone = backbone.model
         self.recipe = recipe
+        self.queries = nn.ParameterList(backbone.queries).requires_grad_(False)
         self.take_probe(probe)
         self.eval()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(N, 3, S, S) -> logits (N, K), embedding (N, D), feature map (N, D, h, w) of the unmirrored picture."""
-        maps = feature_maps(self.backbone, images)[self.recipe.layer]
-        vectors = pooled(maps, self.recipe.pooling)
-        if self.recipe.flip:
-            mirrored = feature_maps(self.backbone, images.flip(3))[self.recipe.layer]
-            vectors = (vectors + pooled(mirrored, self.recipe.pooling)) / 2
+        """(N, 3, S, S) -> logits (N, K), embedding (N, D), feature map (N, D, h, w) of the unmirrored whole."""
+        views = looks_at(images, self.recipe.crops, flip=self.recipe.flip)
+        # In one pass, so that the graph holds the network once.
+        of_views = feature_maps(self.backbone, torch.cat(views))[self.recipe.layer]
+        vectors = pooled(of_views, self.recipe.pooling, list(self.queries))  # (views x N, D)
+        vectors = vectors.reshape(len(views), -1, vectors.shape[1]).mean(0)
         embedding = (vectors - self.mean) / self.scale
+        maps = [m.reshape(len(views), -1, *m.shape[1:])[0] for m in of_views]
         grid = (maps[-1].shape[2], maps[-1].shape[3])
         coarse = [functional.adaptive_avg_pool2d(m, grid) if m is not maps[-1] else m for m in maps]
         feature_map = (torch.cat(coarse, dim=1) - self.mean[:, None, None]) / self.scale[:, None, None]

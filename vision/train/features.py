@@ -6,6 +6,7 @@ N images, D features, S input side in px.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from vision.config import Config, Fit, Layer, Pooling
 from vision.data.preprocessing import Box, Preprocessing, load_network_input
@@ -47,12 +49,16 @@ class FeatureRecipe:
     flip: bool
     fit: Fit
     box_margin: float
+    crops: tuple[float, ...] = (1.0,)
+    middle: float = 1.0
 
     def __str__(self) -> str:
-        """Short and readable: `tf_efficientnet_lite0 stage gem 300 px flip pad`."""
-        return (
-            f"{self.backbone} {self.layer} {self.pooling} {self.input_px} px{' flip' if self.flip else ''} {self.fit}"
-        )
+        """Short and readable: `tf_efficientnet_lite0 stage gem 300 px flip pad`, `... crops 1 0.8 pad`."""
+        looks = " flip" if self.flip else ""
+        if len(self.crops) > 1:
+            looks += " crops " + " ".join(f"{share:g}" for share in self.crops)
+        where = f" middle {self.middle:g}" if self.middle < 1 else ""
+        return f"{self.backbone} {self.layer} {self.pooling} {self.input_px} px{looks} {self.fit}{where}"
 
     def preprocessing(self, backbone: Backbone) -> Preprocessing:
         """What the bundle keeps of it."""
@@ -63,6 +69,7 @@ class FeatureRecipe:
             std=backbone.std,
             interpolation="bilinear" if backbone.interpolation == "bilinear" else "bicubic",
             box_margin=self.box_margin,
+            middle=self.middle,
         )
 
 
@@ -93,18 +100,64 @@ def feature_recipes(config: Config) -> list[FeatureRecipe]:
     """Every combination of a configuration's candidates, smallest input first."""
     features = config.features
     combinations = product(config.backbone.name, sorted(features.input_px), features.layers, features.pooling)
-    same = (features.flip, features.fit, config.data.box_margin)
-    return [FeatureRecipe(*combination, *same) for combination in dict.fromkeys(combinations)]
+    return [
+        FeatureRecipe(
+            *combination, features.flip, features.fit, config.data.box_margin, features.crops, features.middle
+        )
+        for combination in dict.fromkeys(combinations)
+    ]
 
 
-def pooled(feature_maps: Sequence[torch.Tensor], pooling: Pooling) -> torch.Tensor:
-    """Maps of (N, D_i, h_i, w_i) -> (N, sum of D_i)."""
-    if pooling == "avg":
-        return torch.cat([feature_map.mean((2, 3)) for feature_map in feature_maps], dim=1)
+def pooled(
+    feature_maps: Sequence[torch.Tensor], pooling: Pooling, queries: Sequence[torch.Tensor] = ()
+) -> torch.Tensor:
+    """Maps of (N, D_i, h_i, w_i) -> (N, sum of D_i).
+
+    Args:
+        feature_maps: What is pooled.
+        pooling: How.
+        queries: (D_i,) for each map: places count by the softmax of their products with it. A query of zeros, or none,
+            has all places count alike.
+    """
     if pooling == "max":
+        assert not queries, "the configuration refuses attention pooling with max"
         return torch.cat([feature_map.amax((2, 3)) for feature_map in feature_maps], dim=1)
-    powers = [feature_map.clamp(min=1e-6).pow(GEM_EXPONENT).mean((2, 3)) for feature_map in feature_maps]
-    return torch.cat(powers, dim=1).pow(1 / GEM_EXPONENT)
+    is_gem = pooling == "gem"
+    powers = [feature_map.clamp(min=1e-6).pow(GEM_EXPONENT) if is_gem else feature_map for feature_map in feature_maps]
+    if queries:
+        weights = [_attention(feature_map, query) for feature_map, query in zip(feature_maps, queries, strict=True)]
+        means = [(power * weight).sum((2, 3)) for power, weight in zip(powers, weights, strict=True)]
+    else:
+        means = [power.mean((2, 3)) for power in powers]
+    vectors = torch.cat(means, dim=1)
+    return vectors.pow(1 / GEM_EXPONENT) if is_gem else vectors
+
+
+def _attention(feature_map: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Weights of the places, (N, 1, h, w), that sum to 1 over them."""
+    products = torch.einsum("ndhw,d->nhw", feature_map, query) / math.sqrt(len(query))
+    return products.flatten(1).softmax(1).reshape(products.shape)[:, None]
+
+
+def looks_at(images: torch.Tensor, crops: Sequence[float], *, flip: bool) -> list[torch.Tensor]:
+    """The views of pictures (N, 3, S, S) whose vectors are averaged: each crop, with `flip` then its mirror image.
+
+    A crop is the centre by a share of the side, resized to S; the first is the whole picture.
+    """
+    views = []
+    for share in crops:
+        view = _centre(images, share)
+        views += [view, view.flip(3)] if flip else [view]
+    return views
+
+
+def _centre(images: torch.Tensor, share: float) -> torch.Tensor:
+    side = images.shape[3]
+    margin = round((1 - share) / 2 * side)
+    if margin == 0:
+        return images
+    middle = images[:, :, margin : side - margin, margin : side - margin]
+    return functional.interpolate(middle, size=(side, side), mode="bilinear", align_corners=False)
 
 
 class FeatureCache:
@@ -181,10 +234,10 @@ class FeatureCache:
 
     def _by_pass(self, recipes: Sequence[FeatureRecipe]) -> list[list[FeatureRecipe]]:
         """Recipes grouped so that each group needs the network to run once per picture."""
-        groups: dict[tuple[str, bool, Preprocessing], list[FeatureRecipe]] = {}
+        groups: dict[tuple[str, bool, tuple[float, ...], Preprocessing], list[FeatureRecipe]] = {}
         for recipe in recipes:
             preprocessing = recipe.preprocessing(self._backbones[recipe.backbone])
-            groups.setdefault((recipe.backbone, recipe.flip, preprocessing), []).append(recipe)
+            groups.setdefault((recipe.backbone, recipe.flip, recipe.crops, preprocessing), []).append(recipe)
         return list(groups.values())
 
     def _path(self, recipe: FeatureRecipe, image: TrainingImage) -> Path:
@@ -198,7 +251,7 @@ class FeatureCache:
 def vectors_of(
     model: nn.Module, inputs: torch.Tensor, recipes: Iterable[FeatureRecipe]
 ) -> dict[FeatureRecipe, NDArray[np.float32]]:
-    """Vectors of one batch under recipes that share size, fit and flip: one pass, two with the mirror image.
+    """Vectors of one batch under recipes that share size, fit, flip and crops: one pass a view of `looks_at`.
 
     Args:
         model: The network.
@@ -209,7 +262,7 @@ def vectors_of(
         For each recipe (N, D).
     """
     wanted = list(recipes)
-    views = [inputs, inputs.flip(3)] if wanted[0].flip else [inputs]
+    views = looks_at(inputs, wanted[0].crops, flip=wanted[0].flip)
     sums: dict[FeatureRecipe, torch.Tensor] = {}
     for view in views:
         maps = feature_maps(model, view)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,21 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
 from vision.config import FinetuneSettings
 from vision.errors import TrainingError
 from vision.files import whole_file
 from vision.taxonomy import Taxonomy
+from vision.train.devices import gathered_rows, open_accelerator
 from vision.train.probe import nll_at_best_temperature
 from vision.train.stages import Tail
-from vision.train.views import ViewStore
+from vision.train.views import FIRST_AUGMENTED, PLAIN, FreshViews, ViewSource, ViewStore
 
-_PLAIN, _MIRRORED, _FIRST_AUGMENTED = 0, 1, 2
 _NAMES_SHOWN = 8
+_RESTART_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,14 @@ class Schedule:
 
     Attributes:
         from_stage: First trained stage.
-        views: Augmented views of each picture.
+        views: Augmented views of each picture that are kept; None where every epoch makes its own.
         epochs: Passes over the training pictures.
         bfloat16: Whether the trained part computes in bfloat16.
         reasons: What was chosen, and why, in words.
     """
 
     from_stage: int
-    views: int
+    views: int | None
     epochs: int
     bfloat16: bool
     reasons: tuple[str, ...] = ()
@@ -106,10 +110,16 @@ class ClassRelations:
                 alike[row, column] = float(row != column and related)
         self.look_alikes = torch.from_numpy(alike)
 
+    def to(self, device: torch.device) -> ClassRelations:
+        """The same on a device."""
+        moved = copy.copy(self)
+        moved.family_of, moved.look_alikes = self.family_of.to(device), self.look_alikes.to(device)
+        return moved
+
 
 def fine_tune(
     tail: Tail,
-    training: ViewStore,
+    training: ViewSource,
     truth: NDArray[np.int64],
     calibration: ViewStore | None,
     calibration_truth: NDArray[np.int64],
@@ -121,11 +131,12 @@ def fine_tune(
     rows: NDArray[np.int64] | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+    accelerator: Accelerator | None = None,
 ) -> Tuned:
     """Train a tail that starts as the probe; keep the epoch that is best on the calibration pictures.
 
     Without calibration pictures the last epoch is kept. The same seed gives the same result; with a checkpoint a run
-    that was killed ends as one that was not.
+    that was killed ends as one that was not. Several processes share each batch, and end as one would but for rounding.
 
     Args:
         tail: Trained in place.
@@ -140,47 +151,50 @@ def fine_tune(
         rows: Train on these rows of `training` only.
         checkpoint: Where the state is kept after each epoch.
         on_epoch: Told each epoch's figures.
+        accelerator: Processes and device; by default this process on the processor.
 
     Raises:
         TrainingError: The loss is no number any more; names the step and the pictures of the batch.
     """
+    accelerator = open_accelerator("cpu") if accelerator is None else accelerator
     rows = np.arange(len(truth)) if rows is None else rows
-    run = _Run(tail, len(rows), truth[rows], schedule, settings)
+    is_resumed = checkpoint is not None and checkpoint.exists()
+    if settings.restart and not is_resumed:
+        restart(tail, training, rows)
+    run = _Run(tail, len(rows), truth, rows, schedule, settings, relations, accelerator)
     state = _State(best_tail=copy.deepcopy(tail.state_dict()))
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and is_resumed:
         _restore(checkpoint, run, state)
     if not state.history:
         started = time.perf_counter()
-        nll, accuracy = _calibration_figures(tail, calibration, calibration_truth)
+        nll, accuracy = _calibration_figures(tail, calibration, calibration_truth, accelerator)
         figures = EpochFigures(0, math.nan, nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
         state.best_nll = nll if calibration is not None else math.inf
         on_epoch(figures)
+    batches = _Batches(training, schedule, settings, accelerator)
     for epoch in range(len(state.history), schedule.epochs + 1):
         if calibration is not None and epoch - state.chosen_epoch > settings.patience:
             break
         started = time.perf_counter()
-        generator = np.random.default_rng([seed, epoch])
         losses: list[float] = []
-        for batch in _batches(rows, truth, generator, settings):
-            first, count = (_FIRST_AUGMENTED, schedule.views) if schedule.views else (_PLAIN, 2)
-            views = first + generator.integers(0, count, len(batch))
-            loss = run.step(training.batch(batch, views), torch.from_numpy(truth[batch]), relations, generator)
+        for draw, inputs in batches.of_epoch(rows, truth, seed=seed, epoch=epoch):
+            loss = run.step(draw, training.maps(inputs.to(accelerator.device, non_blocking=True)))
             if not math.isfinite(loss):
-                raise TrainingError(_nan_message(training, batch, len(losses), epoch, checkpoint))
+                raise TrainingError(_nan_message(training, draw.rows, len(losses), epoch, checkpoint))
             losses.append(loss)
         run.finish_epoch()
-        nll, accuracy = _calibration_figures(run.averaged_tail(), calibration, calibration_truth)
+        nll, accuracy = _calibration_figures(run.averaged_tail(), calibration, calibration_truth, accelerator)
         figures = EpochFigures(epoch, float(np.mean(losses)), nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
         if calibration is None or nll < state.best_nll:
             state.best_nll, state.chosen_epoch = nll, epoch
             state.best_tail = copy.deepcopy(run.averaged_tail().state_dict())
-        if checkpoint is not None:
+        if checkpoint is not None and accelerator.is_main_process:
             _save(checkpoint, run, state)
         on_epoch(figures)
     tail.load_state_dict(state.best_tail)
-    tail.eval()
+    tail.to("cpu").eval()
     return Tuned(tail, state.chosen_epoch, state.history)
 
 
@@ -188,29 +202,172 @@ def fine_tune(
 def tuned_vectors(
     tail: Tail, store: ViewStore, *, flip: bool, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """Vectors of pictures, averaged with those of their mirror images if `flip`: (N, D), as in the bundle's graph."""
+    """Vectors of pictures, averaged over crops and, with `flip`, mirror images: (N, D), as in the bundle's graph."""
     tail.eval()
     rows = np.arange(len(store.images)) if rows is None else rows
+    device = tail.mean.device
     chunks = []
     for start in range(0, len(rows), 64):
         chunk = rows[start : start + 64]
-        total = tail.vectors(store.batch(chunk, np.full(len(chunk), _PLAIN)))
-        if flip:
-            total = (total + tail.vectors(store.batch(chunk, np.full(len(chunk), _MIRRORED)))) / 2
-        chunks.append(total.numpy())
-    return np.concatenate(chunks)
+        looks = [store.batch(chunk, np.full(len(chunk), look)).to(device) for look in store.looks(flip=flip)]
+        chunks.append(torch.stack([tail.vectors(look) for look in looks]).mean(0).cpu().numpy())
+    return np.concatenate(chunks) if chunks else np.zeros((0, len(tail.mean)), np.float32)
+
+
+@torch.no_grad()
+def restart(tail: Tail, training: ViewSource, rows: NDArray[np.int64]) -> None:
+    """Norm statistics from training pictures, features on one common scale, a classifier that knows nothing.
+
+    For pictures far from those of pretraining: there the fitted probe leans on features that hardly vary, and training
+    from it runs away.
+    """
+    norms = [module for module in tail.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over batches
+        norm.train()
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _RESTART_IMAGES).astype(int))]
+    batches = [chosen[start : start + 32] for start in range(0, len(chosen), 32)]
+    inputs = [training.maps(training.batch(batch, np.full(len(batch), PLAIN))) for batch in batches]
+    for batch in inputs:
+        tail.vectors(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    tail.eval()
+    vectors = torch.cat([tail.vectors(batch) for batch in inputs])
+    tail.mean.copy_(vectors.mean(dim=0))
+    tail.scale.fill_(float(vectors.std(dim=0).square().mean().sqrt().clamp(min=1e-6)))
+    tail.classifier.weight.zero_()
+    tail.classifier.bias.zero_()
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The pictures of one batch.
+
+    Attributes:
+        rows: (B,) pictures.
+        views: (B,) which of their views.
+        partners: (B,) positions in the batch of the pictures that are mixed in.
+        share: What is kept of the picture itself; 1 mixes nothing.
+        truth: (B,) classes.
+    """
+
+    rows: NDArray[np.int64]
+    views: NDArray[np.int64]
+    partners: NDArray[np.int64]
+    share: float
+    truth: NDArray[np.int64]
+
+    def part(self, process: int, num_processes: int) -> slice:
+        """Positions that one process computes."""
+        bounds = np.linspace(0, len(self.rows), num_processes + 1).round().astype(int)
+        return slice(int(bounds[process]), int(bounds[process + 1]))
+
+
+class _Inputs(Dataset[torch.Tensor]):
+    """What a loader reads for a draw: this process's part of the batch."""
+
+    def __init__(self, source: ViewSource, process: int, num_processes: int) -> None:
+        self._source, self._process, self._num_processes = source, process, num_processes
+
+    def __getitem__(self, draw: _Draw) -> torch.Tensor:
+        mine = draw.part(self._process, self._num_processes)
+        inputs = self._source.batch(draw.rows[mine], draw.views[mine])
+        if draw.share == 1:
+            return inputs
+        others = draw.partners[mine]
+        return draw.share * inputs + (1 - draw.share) * self._source.batch(draw.rows[others], draw.views[others])
+
+
+class _Batches:
+    """Batches of an epoch after the other, read ahead by other processes where views are made afresh."""
+
+    def __init__(
+        self, source: ViewSource, schedule: Schedule, settings: FinetuneSettings, accelerator: Accelerator
+    ) -> None:
+        self._schedule, self._settings = schedule, settings
+        self._draws: list[_Draw] = []
+        workers = _num_workers(settings, accelerator) if isinstance(source, FreshViews) else 0
+        self._loader = DataLoader(
+            _Inputs(source, accelerator.process_index, accelerator.num_processes),
+            batch_size=None,
+            sampler=self._draws,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn"
+            if workers
+            else None,  # a fork of torch's and onnxruntime's threads may hang
+            pin_memory=accelerator.device.type == "cuda",
+        )
+
+    def of_epoch(
+        self, rows: NDArray[np.int64], truth: NDArray[np.int64], *, seed: int, epoch: int
+    ) -> Iterator[tuple[_Draw, torch.Tensor]]:
+        """The batches of one epoch, the same for the same seed in whatever number of processes."""
+        generator = np.random.default_rng([seed, epoch])
+        torch.manual_seed(int(generator.integers(2**31)))
+        self._draws[:] = _drawn(rows, truth, epoch, generator, self._schedule, self._settings)
+        return zip(list(self._draws), self._loader, strict=True)
+
+
+def _num_workers(settings: FinetuneSettings, accelerator: Accelerator) -> int:
+    if settings.workers != "auto":
+        return settings.workers
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+    return max(1, (os.cpu_count() or 1) // processes_here)
+
+
+def _drawn(
+    rows: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    epoch: int,
+    generator: np.random.Generator,
+    schedule: Schedule,
+    settings: FinetuneSettings,
+) -> list[_Draw]:
+    """Every row once in a random order; with class-balanced sampling, as many draws with every class as likely."""
+    if settings.balanced_sampling:
+        weights = 1 / np.bincount(truth[rows])[truth[rows]]
+        order = generator.choice(rows, len(rows), p=weights / weights.sum())
+    else:
+        order = generator.permutation(rows)
+    draws = []
+    for start in range(0, len(order), settings.batch_size):
+        batch = order[start : start + settings.batch_size]
+        if schedule.views is None:
+            views = np.full(len(batch), FIRST_AUGMENTED + epoch)
+        else:
+            first, count = (FIRST_AUGMENTED, schedule.views) if schedule.views else (PLAIN, 2)
+            views = first + generator.integers(0, count, len(batch))
+        share = float(generator.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
+        draws.append(_Draw(batch, views, generator.permutation(len(batch)), share, truth[batch]))
+    return draws
 
 
 class _Run:
     """Weights, their moving average, the optimiser and the place in the schedule."""
 
     def __init__(
-        self, tail: Tail, num_rows: int, truth: NDArray[np.int64], schedule: Schedule, settings: FinetuneSettings
+        self,
+        tail: Tail,
+        num_rows: int,
+        truth: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        schedule: Schedule,
+        settings: FinetuneSettings,
+        relations: ClassRelations,
+        accelerator: Accelerator,
     ) -> None:
-        self.tail, self._settings, self._bfloat16 = tail, settings, schedule.bfloat16
-        tail.to(memory_format=torch.channels_last)
+        self.tail, self._settings, self._accelerator = tail, settings, accelerator
+        self._bfloat16 = schedule.bfloat16
+        self._relations = relations.to(accelerator.device)
+        tail.to(accelerator.device).to(memory_format=torch.channels_last)
         groups = tail.parameter_groups(settings.learning_rate, settings.layer_decay, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups)
+        network: nn.Module = accelerator.prepare_model(tail)
+        self._network = torch.compile(network, backend=settings.compile_with) if settings.compile_with else network
         steps_an_epoch = math.ceil(math.ceil(num_rows / settings.batch_size) / settings.accumulate)
         total = max(1, steps_an_epoch * schedule.epochs)
         warm_up = max(1, round(settings.warm_up * total))
@@ -223,9 +380,10 @@ class _Run:
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
         averaging = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(tail, multi_avg_fn=averaging, use_buffers=True)
-        counts = np.bincount(truth, minlength=tail.classifier.out_features).astype(np.float64)
+        counts = np.bincount(truth[rows], minlength=tail.classifier.out_features).astype(np.float64)
         prior = np.log(np.maximum(counts, 0.5) / counts.sum())
-        self._adjustment = torch.from_numpy((settings.logit_adjustment * prior).astype(np.float32))
+        adjustment = torch.from_numpy((settings.logit_adjustment * prior).astype(np.float32))
+        self._adjustment = adjustment.to(accelerator.device)
         self._waiting = 0
 
     def averaged_tail(self) -> Tail:
@@ -233,32 +391,32 @@ class _Run:
         assert isinstance(module, Tail)
         return module
 
-    def step(
-        self,
-        inputs: torch.Tensor,
-        truth: torch.Tensor,
-        relations: ClassRelations,
-        generator: np.random.Generator,
-    ) -> float:
-        """One batch forward and back; its loss. A loss that is no number changes nothing."""
+    def step(self, draw: _Draw, inputs: torch.Tensor) -> float:
+        """One batch forward and back; its loss. A loss that is no number changes nothing.
+
+        Args:
+            draw: The whole batch.
+            inputs: This process's part of it.
+        """
         self.tail.train()
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        targets = functional.one_hot(truth, self.tail.classifier.out_features).float()
-        if self._settings.mixup:
-            share = float(generator.beta(self._settings.mixup, self._settings.mixup))
-            order = torch.from_numpy(generator.permutation(len(truth)))
-            inputs = share * inputs + (1 - share) * inputs[order]
-            targets = share * targets + (1 - share) * targets[order]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits = self.tail(inputs)
-        loss = self._loss(logits.float(), targets, relations)
-        if not bool(torch.isfinite(loss)):
+        mine = draw.part(self._accelerator.process_index, self._accelerator.num_processes)
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        one_hot = functional.one_hot(torch.from_numpy(draw.truth), self.tail.classifier.out_features).float()
+        targets = draw.share * one_hot[mine] + (1 - draw.share) * one_hot[draw.partners[mine]]
+        with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self._network(inputs)
+        losses = self._losses(logits.float(), targets.to(logits.device))
+        # Gradients are averaged over processes: the sum is weighed so that every picture counts the same.
+        loss = losses.sum() * self._accelerator.num_processes / len(draw.rows)
+        total = float(self._accelerator.reduce(loss.detach(), "mean"))
+        if not math.isfinite(total):
             return math.nan
-        (loss / self._settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        self._accelerator.backward(loss / self._settings.accumulate)
         self._waiting += 1
         if self._waiting == self._settings.accumulate:
             self._update()
-        return float(loss.detach())
+        return total
 
     def finish_epoch(self) -> None:
         """Take the step of a last, incomplete accumulation."""
@@ -273,20 +431,21 @@ class _Run:
         self.average.update_parameters(self.tail)
         self._waiting = 0
 
-    def _loss(self, logits: torch.Tensor, targets: torch.Tensor, relations: ClassRelations) -> torch.Tensor:
-        settings = self._settings
+    def _losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(B,) losses of a batch's pictures."""
+        settings, relations = self._settings, self._relations
         logits = logits + self._adjustment
         if settings.look_alike_margin:
             logits = logits + settings.look_alike_margin * (targets @ relations.look_alikes)
         smooth = settings.label_smoothing
         softened = (1 - smooth) * targets + smooth / targets.shape[1]
-        loss = -(softened * functional.log_softmax(logits, dim=1)).sum(dim=1).mean()
+        losses = -(softened * functional.log_softmax(logits, dim=1)).sum(dim=1)
         if settings.family_weight and relations.num_families > 1:
             members = functional.one_hot(relations.family_of, relations.num_families).float()  # (K, families)
             family_probability = functional.softmax(logits, dim=1) @ members
-            family_loss = -((targets @ members) * torch.log(family_probability.clamp(min=1e-8))).sum(dim=1).mean()
-            loss = loss + settings.family_weight * family_loss
-        return loss
+            family_losses = -((targets @ members) * torch.log(family_probability.clamp(min=1e-8))).sum(dim=1)
+            losses = losses + settings.family_weight * family_losses
+        return losses
 
 
 @dataclass
@@ -323,31 +482,23 @@ def _restore(path: Path, run: _Run, state: _State) -> None:
     state.history = [EpochFigures(**figures) for figures in content["history"]]
 
 
-def _batches(
-    rows: NDArray[np.int64], truth: NDArray[np.int64], generator: np.random.Generator, settings: FinetuneSettings
-) -> Iterator[NDArray[np.int64]]:
-    """Every row once in a random order; with class-balanced sampling, as many draws with every class as likely."""
-    if settings.balanced_sampling:
-        counts = np.bincount(truth[rows])
-        weights = 1 / counts[truth[rows]]
-        order = generator.choice(rows, len(rows), p=weights / weights.sum())
-    else:
-        order = generator.permutation(rows)
-    for start in range(0, len(order), settings.batch_size):
-        yield order[start : start + settings.batch_size]
-
-
-def _calibration_figures(tail: Tail, store: ViewStore | None, truth: NDArray[np.int64]) -> tuple[float, float]:
+def _calibration_figures(
+    tail: Tail, store: ViewStore | None, truth: NDArray[np.int64], accelerator: Accelerator
+) -> tuple[float, float]:
+    """Loss at the best temperature, and share of right pictures; each process computes its part of the logits."""
     if store is None:
         return math.nan, math.nan
+    mine = np.array_split(np.arange(len(truth)), accelerator.num_processes)[accelerator.process_index]
+    vectors = torch.from_numpy(tuned_vectors(tail, store, flip=True, rows=mine)).to(tail.mean.device)
     with torch.inference_mode():
-        logits = tail.logits(torch.from_numpy(tuned_vectors(tail, store, flip=True))).double().numpy()
+        part = tail.logits(vectors).double().cpu().numpy()
+    logits = np.concatenate(gathered_rows(accelerator, [part]))
     nll = nll_at_best_temperature(np.maximum(logits, -1e4), truth)
     return nll, float((logits.argmax(axis=1) == truth).mean())
 
 
-def _nan_message(store: ViewStore, batch: NDArray[np.int64], step: int, epoch: int, checkpoint: Path | None) -> str:
-    names = [store.images[row].path.name for row in batch]
+def _nan_message(source: ViewSource, batch: NDArray[np.int64], step: int, epoch: int, checkpoint: Path | None) -> str:
+    names = [source.images[row].path.name for row in batch]
     shown = ", ".join(names[:_NAMES_SHOWN]) + (
         f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     )

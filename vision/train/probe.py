@@ -45,6 +45,18 @@ class LinearProbe:
         """(N, K)."""
         return self.standardised(features) @ self.weight.T + self.bias
 
+    @classmethod
+    def blank(cls, num_features: int, num_classes: int) -> LinearProbe:
+        """One that knows nothing, to time a network with."""
+        ones = np.ones(num_features)
+        return cls(0 * ones, ones, np.zeros((num_classes, num_features)), np.zeros(num_classes))
+
+
+def unit_rows(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, D) with every row scaled to length 1."""
+    unit: NDArray[np.float64] = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    return unit
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vision.config import Config
 from vision.errors import OutputError
@@ -84,3 +88,26 @@ def _told_as_output_error(run_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{run_dir}: cannot be used for a run ({error.strerror}); choose another place") from error
+
+
+def is_first_process() -> bool:
+    """Whether this process of a run is the one that writes and speaks, as torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class MetricsLog:
+    """One JSON object a line, appended as the run goes."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Without a path nothing is written: of several processes one keeps the log."""
+        self._path, self._start = path, time.monotonic()
+        if path is not None:
+            write_whole_text(path, "")  # a resumed run tells its story from the beginning
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append one event."""
+        if self._path is None:
+            return
+        line = {"event": event, "elapsed_s": round(time.monotonic() - self._start, 3), **values}
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")

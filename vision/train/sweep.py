@@ -18,10 +18,11 @@ from vision.config import Config, SweepRange, load_config
 from vision.errors import ConfigError, TrainingError
 from vision.files import whole_file, write_whole_text
 from vision.train.features import FeatureCache
+from vision.train.out_of_fold import try_all
 from vision.train.probe import fit_probe, nll_at_best_temperature
-from vision.train.run import plan_run, try_all
+from vision.train.run import plan_run
 from vision.train.training_set import prepare_run
-from vision.train.tuning import prepare_views, tune_network
+from vision.train.tuner import Tuner
 
 STUDY_FILE, TABLE_FILE, PLOT_FILE = "study.db", "trials.csv", "trials.png"
 
@@ -100,11 +101,7 @@ def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
     if config.train.strategy == "probe":
         logits = probe.logits(features[best.recipe][count:])
     else:
-        backbone = plan.backbones[best.recipe.backbone]
-        views = prepare_views(prepared, backbone, best.recipe, probe, cache_folder, tell=lambda text: None)
-        network = tune_network(
-            prepared, backbone, best.recipe, probe, views, checkpoint=None, on_epoch=lambda figures: None
-        )
+        network = Tuner(prepared, plan.backbones, cache_folder).tune(best.recipe, probe)
         logits = network.probe.logits(network.of_calibration)
     return nll_at_best_temperature(logits, asked), float((logits.argmax(axis=1) == asked).mean())
 

@@ -105,6 +105,12 @@ def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[
     return PreparedRun(config, taxonomy, manifest, classes, training, calibration, warnings)
 
 
+def test_set(prepared: PreparedRun) -> TrainingSet:
+    """Pictures of the run's classes in the split `test`; may be empty."""
+    rows = prepared.manifest.table.filter((pl.col("split") == "test") & pl.col("label").is_in(prepared.classes))
+    return _training_set(prepared.manifest, rows, prepared.classes)
+
+
 def _training_set(manifest: Manifest, rows: pl.DataFrame, classes: tuple[str, ...]) -> TrainingSet:
     index = {class_id: position for position, class_id in enumerate(classes)}
     images = [

@@ -6,30 +6,32 @@ N training pictures, M calibration pictures, D features.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from vision.config import FinetuneSettings
+from vision.config import FinetuneSettings, Strategy
 from vision.files import whole_file
 from vision.train.backbones import Backbone
-from vision.train.features import FeatureRecipe
+from vision.train.features import FeatureRecipe, TrainingImage
 from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
+from vision.train.lora import adaptable_cuts
 from vision.train.probe import LinearProbe
-from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
+from vision.train.stages import build_tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun
-from vision.train.views import FrozenPart, ViewStore, stored_views
+from vision.train.views import FreshViews, FrozenPart, ViewSource, ViewStore, stored_views
 
 DEFAULT_EPOCHS = 20
 DEFAULT_VIEWS = 6
 _FEWEST_EPOCHS, _FEWEST_VIEWS = 10, 3
 _TIMED_IMAGES = 8
-
-Tell = Callable[[str], None]
+_PROCESSOR = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,18 @@ class TunedNetwork:
 
 @dataclass(frozen=True)
 class PreparedViews:
-    """The frozen part's output for a run's pictures, under one schedule."""
+    """What training reads, under one schedule.
+
+    Attributes:
+        schedule: The schedule.
+        training: Views to train on.
+        plain: Training pictures and their mirror images; the same as `training` where views are kept.
+        calibration: Calibration pictures and their mirror images; None without a calibration split.
+    """
 
     schedule: Schedule
-    training: ViewStore
+    training: ViewSource
+    plain: ViewStore
     calibration: ViewStore | None
 
 
@@ -66,44 +76,44 @@ def prepare_views(
     prepared: PreparedRun,
     backbone: Backbone,
     recipe: FeatureRecipe,
-    probe: LinearProbe,
+    schedule: Schedule,
     cache_folder: Path,
     *,
-    tell: Tell,
+    accelerator: Accelerator | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> PreparedViews:
-    """Choose the schedule and run the frozen part over all views."""
-    config = prepared.config
-    num_training, num_calibration = len(prepared.training.images), len(prepared.calibration.images)
-    schedule = choose_schedule(
-        backbone, recipe, probe, config.finetune, config.train.budget_s, num_training, num_calibration
-    )
-    for reason in schedule.reasons:
-        tell(reason)
-    folder = cache_folder / "views"
-    frozen = FrozenPart(backbone, recipe, schedule.from_stage, folder)
-    augmentation = config.augment
-    training = stored_views(
-        frozen,
-        prepared.training.images,
-        folder,
-        augmentation=augmentation,
-        num_augmented=schedule.views,
-        seed=config.seed,
-        on_progress=on_progress,
-    )
-    calibration = None
-    if num_calibration:
-        calibration = stored_views(
+    """Run the frozen part over all views that a schedule keeps.
+
+    Args:
+        prepared: The run's data.
+        backbone: The network.
+        recipe: How pictures are made its inputs.
+        schedule: What is frozen, and how many views are kept.
+        cache_folder: Where views are kept between runs.
+        accelerator: Its device computes if it is a GPU, else onnxruntime.
+        on_progress: Told how many pictures of `num_pictures_to_view` are done.
+    """
+    config, folder = prepared.config, cache_folder / "views"
+    device = accelerator.device if accelerator is not None and accelerator.device.type == "cuda" else None
+    frozen = FrozenPart(backbone, recipe, schedule.from_stage, folder, device=device)
+
+    def stored(images: Sequence[TrainingImage], num_augmented: int) -> ViewStore:
+        return stored_views(
             frozen,
-            prepared.calibration.images,
+            images,
             folder,
-            augmentation=augmentation,
-            num_augmented=0,
+            augmentation=config.augment,
+            num_augmented=num_augmented,
             seed=config.seed,
             on_progress=on_progress,
         )
-    return PreparedViews(schedule, training, calibration)
+
+    plain = stored(prepared.training.images, schedule.views or 0)
+    training: ViewSource = plain
+    if schedule.views is None:
+        training = FreshViews(prepared.training.images, frozen.preprocessing, config.augment, config.seed, frozen)
+    calibration = stored(prepared.calibration.images, 0) if prepared.calibration.images else None
+    return PreparedViews(schedule, training, plain, calibration)
 
 
 def tune_network(
@@ -115,6 +125,7 @@ def tune_network(
     *,
     checkpoint: Path | None,
     on_epoch: Callable[[EpochFigures], None],
+    accelerator: Accelerator | None = None,
 ) -> TunedNetwork:
     """Fine-tune on all training pictures, and bring the result into the form that a bundle is written from."""
     tuned = _fine_tuned(
@@ -127,8 +138,9 @@ def tune_network(
         calibration=views.calibration,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
+        accelerator=accelerator,
     )
-    of_training = tuned_vectors(tuned.tail, views.training, flip=recipe.flip)
+    of_training = tuned_vectors(tuned.tail, views.plain, flip=recipe.flip)
     of_calibration = (
         tuned_vectors(tuned.tail, views.calibration, flip=recipe.flip)
         if views.calibration is not None
@@ -148,16 +160,19 @@ def tune_fold(
     held_out: NDArray[np.int64],
     *,
     seed: int,
+    accelerator: Accelerator | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Fine-tune on some training rows, to the end of the schedule: nothing is left to choose an epoch by.
 
     Returns:
         Logits of the held-out rows (H, K), their standardised vectors (H, D), and those of the training rows.
     """
-    tail = _fine_tuned(prepared, backbone, recipe, probe, views, seed=seed, calibration=None, rows=train).tail
+    tail = _fine_tuned(
+        prepared, backbone, recipe, probe, views, seed=seed, calibration=None, rows=train, accelerator=accelerator
+    ).tail
     tuned = tail.probe()
-    of_held_out = tuned_vectors(tail, views.training, flip=recipe.flip, rows=held_out)
-    of_train = tuned_vectors(tail, views.training, flip=recipe.flip, rows=train)
+    of_held_out = tuned_vectors(tail, views.plain, flip=recipe.flip, rows=held_out)
+    of_train = tuned_vectors(tail, views.plain, flip=recipe.flip, rows=train)
     return tuned.logits(of_held_out), tuned.standardised(of_held_out), tuned.standardised(of_train)
 
 
@@ -173,11 +188,12 @@ def _fine_tuned(
     rows: NDArray[np.int64] | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+    accelerator: Accelerator | None = None,
 ) -> Tuned:
     """A tail that starts as the probe, trained by the run's settings on all training pictures or on some rows."""
-    settings = prepared.config.finetune
+    settings, strategy = prepared.config.finetune, prepared.config.train.strategy
     return fine_tune(
-        Tail(backbone, recipe, views.schedule.from_stage, probe, norm_statistics=settings.norm_statistics),
+        build_tail(backbone, recipe, views.schedule.from_stage, probe, settings, strategy, seed=seed),
         views.training,
         prepared.training.class_indices,
         calibration,
@@ -189,6 +205,7 @@ def _fine_tuned(
         rows=rows,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
+        accelerator=accelerator,
     )
 
 
@@ -200,6 +217,10 @@ def choose_schedule(
     budget_s: float,
     num_training: int,
     num_calibration: int,
+    *,
+    strategy: Strategy = "finetune",
+    num_tunings: int = 1,
+    device: torch.device = _PROCESSOR,
 ) -> Schedule:
     """How deep, on how many views and how long to train, so that it fits into the budget on this machine.
 
@@ -208,23 +229,25 @@ def choose_schedule(
     """
     stages = stages_of(backbone)
     taps = tap_stages(backbone, stages, recipe.layer)
+    timing = _Timing(backbone, recipe, probe, settings, strategy, device)
+    is_fresh = settings.views == "fresh"
     epochs = DEFAULT_EPOCHS if settings.epochs == "auto" else settings.epochs
-    views = DEFAULT_VIEWS if settings.views == "auto" else settings.views
+    views = settings.views if isinstance(settings.views, int) else (0 if is_fresh else DEFAULT_VIEWS)
     cuts = list(range(min(taps), -1, -1)) if settings.from_stage == "auto" else [settings.from_stage]
-    frozen_s = _frozen_seconds(backbone, recipe)
+    if strategy == "lora":
+        cuts = adaptable_cuts(stages[: max(taps) + 1], cuts, backbone.name)
     chosen: int | None = None
 
-    def total_s(cut: int, tail_s: float) -> float:
-        share_frozen = frozen_s if cut else 0.02 * frozen_s
-        once = share_frozen * (num_training * (2 + views) + 2 * num_calibration)
-        return once + epochs * tail_s * (num_training + 0.7 * num_calibration)
+    def total_s(cut: int) -> float:
+        frozen_s = timing.frozen_s if cut else 0.02 * timing.frozen_s
+        once = frozen_s * (num_training * (2 + views) + 2 * num_calibration)
+        afresh = frozen_s if is_fresh else 0.0
+        each = num_training * (afresh + timing.tail_s(cut)) + 0.7 * num_calibration * timing.tail_s(cut)
+        return once + num_tunings * epochs * each
 
-    timed: dict[int, float] = {}
     while True:
         for cut in cuts:
-            if cut not in timed:
-                timed[cut] = _tail_seconds(backbone, recipe, probe, settings, cut, bfloat16=False)
-            if total_s(cut, timed[cut]) > budget_s:
+            if total_s(cut) > budget_s:
                 break
             chosen = cut
         if chosen is not None:
@@ -237,18 +260,56 @@ def choose_schedule(
             break
     fits = chosen is not None
     cut = chosen if chosen is not None else cuts[0]
-    bfloat16 = settings.precision == "bfloat16"
-    seconds = timed[cut]
-    if settings.precision == "auto":
-        half = _tail_seconds(backbone, recipe, probe, settings, cut, bfloat16=True)
-        bfloat16, seconds = half < 0.9 * seconds, min(half, seconds)
+    bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and timing.is_bfloat16_faster(cut))
     reasons = (
-        f"training stages {cut} to {max(taps)} of {len(stages)} and the "
-        f"classifier, {epochs} epochs on {views} views of {num_training} pictures, "
-        f"{'bfloat16' if bfloat16 else 'float32'}: about {total_s(cut, seconds):.0f} s of {budget_s:.0f} s"
+        f"training stages {cut} to {max(taps)} of {len(stages)} and the classifier, {epochs} epochs on "
+        f"{'fresh views' if is_fresh else f'{views} views'} of {num_training} pictures, "
+        f"{'bfloat16' if bfloat16 else 'float32'}: about {total_s(cut):.0f} s of {budget_s:.0f} s"
         + ("" if fits else "; more than the budget, and nothing is left to leave out"),
     )
-    return Schedule(cut, views, epochs, bfloat16, reasons)
+    return Schedule(cut, None if is_fresh else views, epochs, bfloat16, reasons)
+
+
+class _Timing:
+    """How long a picture takes on this machine, measured when first asked."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        recipe: FeatureRecipe,
+        probe: LinearProbe,
+        settings: FinetuneSettings,
+        strategy: Strategy,
+        device: torch.device,
+    ) -> None:
+        self._backbone, self._recipe, self._probe, self._settings = backbone, recipe, probe, settings
+        self._strategy: Strategy = strategy
+        self._device = device
+        self._of_tail: dict[tuple[int, bool], float] = {}
+
+    @cached_property
+    def frozen_s(self) -> float:
+        """Seconds a view for the whole network in eager torch: more than the frozen part will take in onnxruntime."""
+        return _frozen_seconds(self._backbone, self._recipe)
+
+    def tail_s(self, cut: int, *, bfloat16: bool = False) -> float:
+        """Seconds a picture for one training step of the stages from `cut` on."""
+        if (cut, bfloat16) not in self._of_tail:
+            self._of_tail[cut, bfloat16] = _tail_seconds(
+                self._backbone,
+                self._recipe,
+                self._probe,
+                self._settings,
+                self._strategy,
+                cut,
+                self._device,
+                bfloat16=bfloat16,
+            )
+        return self._of_tail[cut, bfloat16]
+
+    def is_bfloat16_faster(self, cut: int) -> bool:
+        """Whether half precision is worth it; on some processors it is slower."""
+        return self.tail_s(cut, bfloat16=True) < 0.9 * self.tail_s(cut)
 
 
 def _tail_seconds(
@@ -256,24 +317,26 @@ def _tail_seconds(
     recipe: FeatureRecipe,
     probe: LinearProbe,
     settings: FinetuneSettings,
+    strategy: Strategy,
     cut: int,
+    device: torch.device,
     *,
     bfloat16: bool,
 ) -> float:
-    """Seconds a picture for one training step of the stages from `cut` on."""
-    tail = Tail(backbone, recipe, cut, probe, norm_statistics=settings.norm_statistics).train()
-    tail.to(memory_format=torch.channels_last)
+    tail = build_tail(backbone, recipe, cut, probe, settings, strategy, seed=0).train()
+    tail.to(device).to(memory_format=torch.channels_last)
     inputs = torch.zeros(_TIMED_IMAGES, 3, recipe.input_px, recipe.input_px)
     with torch.inference_mode():
         for stage in stages_of(backbone)[:cut]:
             inputs = stage(inputs)
-    inputs = inputs.clone().contiguous(memory_format=torch.channels_last)
+    inputs = inputs.clone().to(device)
     best = np.inf
     for _ in range(3):
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             loss = tail(inputs).float().square().mean()
         loss.backward()
+        float(loss.detach())  # waits for a GPU to be done
         best = min(best, time.perf_counter() - started)
     return float(best) / _TIMED_IMAGES
 
@@ -309,7 +372,7 @@ def save_curves(history: list[EpochFigures], chosen_epoch: int, stem: Path) -> N
     left.set_ylabel("negative log-likelihood")
     for axes in (left, right):
         axes.axvline(chosen_epoch, color="#666666", linestyle=":", label=f"kept: epoch {chosen_epoch}")
-        axes.set_xlabel("epoch (0: the probe)")
+        axes.set_xlabel("epoch (0: before training)")
         axes.legend(frameon=False, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
     for ending in ("png", "svg"):

@@ -7,14 +7,16 @@ shape of the output.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -29,37 +31,124 @@ from vision.files import whole_file
 from vision.train.augmentation import augmented
 from vision.train.backbones import Backbone
 from vision.train.export import export_module
-from vision.train.features import FeatureRecipe, TrainingImage
+from vision.train.features import FeatureRecipe, TrainingImage, looks_at
 from vision.train.stages import stages_of
 
 VIEWS_VERSION = 1
 _IMAGES_AT_ONCE = 16
 
+PLAIN, MIRRORED, FIRST_AUGMENTED = 0, 1, 2
+"""Numbers of views: the picture, its mirror image, and from there on the augmented ones."""
+
+
+class ViewSource(Protocol):
+    """Where training gets views from."""
+
+    @property
+    def images(self) -> Sequence[TrainingImage]:
+        """N pictures."""
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> torch.Tensor:
+        """What can be read before the network runs: in single precision, one entry for each row."""
+
+    def maps(self, batch: torch.Tensor) -> torch.Tensor:
+        """What the frozen part makes of a batch: (B, C, h, w), or tokens."""
+
 
 @dataclass(frozen=True)
 class ViewStore:
-    """Outputs of the frozen part.
+    """Outputs of the frozen part, on disk.
 
     Attributes:
         outputs: (N, V, C, h, w), float16, memory-mapped.
         images: N pictures.
+        num_crops: Crops of each picture; the last views are those after the first, each followed by its mirror image.
     """
 
     outputs: NDArray[np.float16]
     images: Sequence[TrainingImage]
+    num_crops: int = 1
+
+    def looks(self, *, flip: bool) -> list[int]:
+        """Numbers of the views whose vectors are averaged."""
+        num_views = self.outputs.shape[1]
+        numbers = [PLAIN, MIRRORED, *range(num_views - 2 * (self.num_crops - 1), num_views)]
+        return numbers if flip else numbers[::2]
 
     def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> torch.Tensor:
         """(len(rows), C, h, w) in single precision."""
-        chosen = np.stack([self.outputs[row, view] for row, view in zip(rows, views, strict=True)])
-        return torch.from_numpy(chosen.astype(np.float32))
+        shape = (len(rows), *self.outputs.shape[2:])
+        chosen = np.empty(shape, np.float32)
+        for position, (row, view) in enumerate(zip(rows, views, strict=True)):
+            chosen[position] = self.outputs[row, view]
+        return torch.from_numpy(chosen)
+
+    def maps(self, batch: torch.Tensor) -> torch.Tensor:
+        """The batch as it is: the frozen part has seen it."""
+        return batch
+
+
+@dataclass(frozen=True)
+class FreshViews:
+    """Views that are made when they are asked for, each from its own number: no two epochs or workers make the same.
+
+    Attributes:
+        images: N pictures.
+        preprocessing: Of the network.
+        augmentation: How views are made.
+        seed: Of the augmentation.
+        frozen: What runs over them; not taken along into the processes that decode.
+    """
+
+    images: Sequence[TrainingImage]
+    preprocessing: Preprocessing
+    augmentation: AugmentationSettings
+    seed: int
+    frozen: FrozenPart | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "frozen": None}
+
+    def batch(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> torch.Tensor:
+        """(len(rows), 3, S, S), normalised.
+
+        Raises:
+            ManifestError: A picture cannot be decoded.
+        """
+        return torch.from_numpy(np.stack([self._view(*which) for which in zip(rows, views, strict=True)]))
+
+    def maps(self, batch: torch.Tensor) -> torch.Tensor:
+        """What the frozen part makes of the pictures."""
+        assert self.frozen is not None, "only the process that trains has it"
+        return self.frozen.on_tensor(batch)
+
+    def _view(self, row: int, view: int) -> NDArray[np.float32]:
+        try:
+            plain = load_network_input(self.images[row].path, self.preprocessing, box=self.images[row].box)
+        except ImageError as error:
+            raise ManifestError(str(error)) from error
+        if view < FIRST_AUGMENTED:
+            return plain if view == PLAIN else np.ascontiguousarray(plain[:, :, ::-1])
+        name = self.images[row].cache_name
+        return _augmented_input(plain, self.preprocessing, self.augmentation, self.seed, name, view - MIRRORED)
 
 
 class FrozenPart:
-    """The first stages of a network, as a graph that onnxruntime runs."""
+    """The first stages of a network: a graph that onnxruntime runs on the processor, or torch on a GPU."""
 
-    def __init__(self, backbone: Backbone, recipe: FeatureRecipe, from_stage: int, folder: Path) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        recipe: FeatureRecipe,
+        from_stage: int,
+        folder: Path,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        """With a device torch computes there; without, onnxruntime on the processor."""
         self.backbone, self.recipe, self.from_stage = backbone, recipe, from_stage
         self.preprocessing: Preprocessing = recipe.preprocessing(backbone)
+        self._device = device
         self._session: onnxruntime.InferenceSession | None = None
         self._folder = folder
 
@@ -67,17 +156,37 @@ class FrozenPart:
         """(N, 3, S, S), normalised -> (N, C, h, w)."""
         if self.from_stage == 0:
             return inputs
-        if self._session is None:
-            prefix = nn.Sequential(*stages_of(self.backbone)[: self.from_stage]).eval()
-            with whole_file(self._folder / f"frozen-{self.key}.onnx") as temporary:
-                export_module(prefix, temporary, input_px=self.preprocessing.input_px, output_names=["features"])
-                options = onnxruntime.SessionOptions()
-                options.log_severity_level = 3
-                self._session = onnxruntime.InferenceSession(
-                    temporary.read_bytes(), options, providers=["CPUExecutionProvider"]
-                )
-        outputs: list[NDArray[np.float32]] = self._session.run(None, {"images": inputs})
+        if self._device is not None:
+            return self.on_tensor(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
+        outputs: list[NDArray[np.float32]] = self._graph.run(None, {"images": inputs})
         return outputs[0]
+
+    @torch.no_grad()
+    def on_tensor(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The same for tensors, which stay where they are."""
+        if self.from_stage == 0:
+            return inputs
+        if self._device is None:
+            return torch.from_numpy(self(inputs.numpy()))
+        outputs: torch.Tensor = self._module(inputs.contiguous(memory_format=torch.channels_last))
+        return outputs
+
+    @cached_property
+    def _prefix(self) -> nn.Module:
+        return nn.Sequential(*stages_of(self.backbone)[: self.from_stage]).eval()
+
+    @cached_property
+    def _module(self) -> nn.Module:
+        return copy.deepcopy(self._prefix).to(self._device).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def _graph(self) -> onnxruntime.InferenceSession:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(self._folder / f"frozen-{self.key}.onnx") as temporary:
+            export_module(self._prefix, temporary, input_px=self.preprocessing.input_px, output_names=["features"])
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            return onnxruntime.InferenceSession(temporary.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     @property
     def key(self) -> str:
@@ -114,11 +223,12 @@ def stored_views(
         ManifestError: Pictures cannot be decoded; names them all.
         OutputError: The disk cannot hold it.
     """
+    crops = frozen.recipe.crops
     said = json.dumps(
-        [frozen.key, [i.cache_name for i in images], augmentation.model_dump(mode="json"), num_augmented, seed]
+        [frozen.key, crops, [i.cache_name for i in images], augmentation.model_dump(mode="json"), num_augmented, seed]
     )
     key = hashlib.sha256(said.encode()).hexdigest()[:24]
-    num_views = 2 + num_augmented
+    num_views = 2 + num_augmented + 2 * (len(crops) - 1)
     folder.mkdir(parents=True, exist_ok=True)
     shape = frozen(np.zeros((1, 3, frozen.preprocessing.input_px, frozen.preprocessing.input_px), np.float32)).shape[1:]
     outputs_path, done_path = folder / f"views-{key}.npy", folder / f"views-{key}.done.npy"
@@ -135,7 +245,8 @@ def stored_views(
             rows = missing[start : start + _IMAGES_AT_ONCE]
             arrays = list(
                 pool.map(
-                    lambda row: _views_of(images[row], frozen.preprocessing, augmentation, num_augmented, seed), rows
+                    lambda row: _views_of(images[row], frozen.preprocessing, augmentation, num_augmented, seed, crops),
+                    rows,
                 )
             )
             for row, array in zip(rows, arrays, strict=True):
@@ -147,7 +258,7 @@ def stored_views(
                 on_progress(1)
     if faults:
         raise ManifestError("\n".join(faults))
-    return ViewStore(outputs, images)
+    return ViewStore(outputs, images, len(crops))
 
 
 def _views_of(
@@ -156,23 +267,35 @@ def _views_of(
     augmentation: AugmentationSettings,
     num_augmented: int,
     seed: int,
+    crops: Sequence[float],
 ) -> NDArray[np.float32] | ImageError:
     try:
         plain = load_network_input(image.path, preprocessing, box=image.box)
     except ImageError as error:
         return error
+    views = [plain, plain[:, :, ::-1]]
+    views += [
+        _augmented_input(plain, preprocessing, augmentation, seed, image.cache_name, view)
+        for view in range(1, num_augmented + 1)
+    ]
+    views += [look[0].numpy() for look in looks_at(torch.from_numpy(plain)[None], crops[1:], flip=True)]
+    return np.stack(views)
+
+
+def _augmented_input(
+    plain: NDArray[np.float32],
+    preprocessing: Preprocessing,
+    augmentation: AugmentationSettings,
+    seed: int,
+    picture: str,
+    view: int,
+) -> NDArray[np.float32]:
+    """(3, S, S): a normalised input, varied."""
+    pixels = np.ascontiguousarray(pixels_of(plain, preprocessing))
+    changed = augmented(pixels, augmentation, seed=seed, picture=picture, view=view)
     mean = np.array(preprocessing.mean, np.float32)[:, None, None]
     deviation = np.array(preprocessing.std, np.float32)[:, None, None]
-    views = [plain, plain[:, :, ::-1]]
-    if num_augmented:
-        pixels = pixels_of(plain, preprocessing)
-        for view in range(1, num_augmented + 1):
-            changed = augmented(
-                np.ascontiguousarray(pixels), augmentation, seed=seed, picture=image.cache_name, view=view
-            )
-            normalised = (changed.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / deviation
-            views.append(normalised.astype(np.float32))
-    return np.stack(views)
+    return ((changed.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / deviation).astype(np.float32)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

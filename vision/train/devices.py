@@ -1,0 +1,94 @@
+"""Where training computes: one processor, one GPU, or several processes on one or many machines.
+
+Started by `vision train`, a run is one process. Started by `torchrun` or `accelerate launch`, it is several: each of
+them reads the same settings, the first prepares features, views and the bundle, and all of them train.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+
+from vision.config import Device, Tracker
+from vision.errors import ConfigError, MissingExtraError
+
+MLFLOW_FILE = "mlflow.db"
+"""Beside the runs, so that they can be compared; `MLFLOW_TRACKING_URI` names another place."""
+
+_PACKAGES: dict[Tracker, str] = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
+
+
+def open_accelerator(
+    device: Device = "auto", *, trackers: tuple[Tracker, ...] = (), folder: Path | None = None
+) -> Accelerator:
+    """The processes that train together, and this one's device.
+
+    Args:
+        device: `auto` takes a GPU if torch sees one.
+        trackers: To which figures are sent.
+        folder: Where trackers that write files put them.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+        MissingExtraError: A tracker is not installed.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device: 'cuda', but torch sees no GPU here; set it to auto or cpu")
+    for tracker in trackers:
+        _check_installed(tracker)
+    if "mlflow" in trackers and folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+        import mlflow
+
+        mlflow.set_tracking_uri(f"sqlite:///{folder.parent.resolve() / MLFLOW_FILE}")
+    use_gpu = device != "cpu" and torch.cuda.is_available()
+    return Accelerator(cpu=not use_gpu, log_with=list(trackers) or None, project_dir=folder)
+
+
+def _check_installed(tracker: Tracker) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(_PACKAGES[tracker]) is None:
+        raise MissingExtraError(
+            f"train.trackers: '{tracker}' needs a package that is missing; pip install 'vision[{tracker}]'"
+        )
+
+
+def gathered_rows(accelerator: Accelerator, parts: list[Any]) -> list[Any]:
+    """Every process's parts, in the order of the processes."""
+    return list(gather_object(parts)) if accelerator.num_processes > 1 else parts
+
+
+def from_first_process(accelerator: Accelerator, value: Any) -> Any:
+    """What the first process has, in all of them."""
+    return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
+
+
+@contextmanager
+def tracked(accelerator: Accelerator, name: str, settings: dict[str, Any]) -> Iterator[None]:
+    """Trackers that are open while a run trains."""
+    if not accelerator.log_with:
+        yield
+        return
+    accelerator.init_trackers(name, config=_flat(settings))
+    try:
+        yield
+    finally:
+        accelerator.end_training()
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `finetune.epochs: 10`; what is no number, truth value or text becomes text."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat
