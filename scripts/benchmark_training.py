@@ -5,12 +5,14 @@
 Ours runs first, from an empty cache to a written bundle; its accuracy on the test split is the target. The baseline
 fine-tunes the whole network of the same name, weights and input size with AdamW, a cosine schedule, mirrored and
 cropped pictures, as the tutorials do, and is asked about the test split after each epoch; that time is not counted.
+With --fastai its `fine_tune` does the same, if it is installed.
 Both use all cores of this machine; only the ratio of the times means anything elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import shutil
 import tempfile
@@ -41,12 +43,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--classes", default="", help="only these classes of the data set, separated by commas")
     parser.add_argument("--epochs", type=int, default=12, help="of the baseline's schedule")
+    parser.add_argument("--fastai", action="store_true", help="also fastai's fine_tune")
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="the baseline's")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(arguments.config, arguments.overrides)
         if arguments.classes:
-            config = _restricted(config, arguments.classes.split(","), Path(folder))
+            config = restricted(config, arguments.classes.split(","), Path(folder))
         prepared = prepare_run(config)
         rows = prepared.manifest.table.filter(
             (pl.col("split") == "test") & pl.col("label").is_in(list(prepared.classes))
@@ -62,9 +65,12 @@ def main() -> None:
         ours = float(np.mean(np.array(answers) == truth))
         print(f"vision: {ours_s:.0f} s, {ours:.3f} of {len(truth)} test pictures right", flush=True)
         _baseline(prepared, paths, truth, arguments.epochs, arguments.learning_rate, ours, ours_s)
+        if arguments.fastai:
+            _fastai(prepared, paths, truth, arguments.epochs, ours, ours_s)
 
 
-def _restricted(config: Config, classes: list[str], folder: Path) -> Config:
+def restricted(config: Config, classes: list[str], folder: Path) -> Config:
+    """The configuration with a copy of its data set that has only some classes."""
     manifest = load_manifest(config.data.manifest)
     table = manifest.table.filter(pl.col("label").is_in(classes))
     for name in table["file_name"]:
@@ -118,10 +124,83 @@ def _baseline(
         if accuracy >= target:
             print(f"timm + torch: {spent:.0f} s to {accuracy:.3f}; {spent / ours_s:.1f} times as long as vision")
             return
+    _tell_unreached("timm + torch", best, spent, epochs, target, ours_s)
+
+
+def _tell_unreached(name: str, best: float, spent: float, epochs: int, target: float, ours_s: float) -> None:
     print(
-        f"timm + torch: {best:.3f} at best in {spent:.0f} s, {epochs} epochs; the target {target:.3f} was not reached; "
+        f"{name}: {best:.3f} at best in {spent:.0f} s, {epochs} epochs; the target {target:.3f} was not reached; "
         f"more than {spent / ours_s:.1f} times as long as vision"
     )
+
+
+def _fastai(
+    prepared: PreparedRun,
+    test_paths: list[Path],
+    test_truth: NDArray[np.int64],
+    epochs: int,
+    target: float,
+    ours_s: float,
+) -> None:
+    """The way of fastai: one epoch of the classifier alone, then all layers, with its augmentation and rates."""
+    try:
+        from fastai.vision.all import (
+            Callback,
+            ImageDataLoaders,
+            Learner,
+            Normalize,
+            Resize,
+            ResizeMethod,
+            aug_transforms,
+        )
+    except ImportError as error:
+        print(f"fastai: not installed ({error}); pip install fastai")
+        return
+    torch.manual_seed(0)
+    recipe: FeatureRecipe = feature_recipes(prepared.config)[0]
+    backbone = load_backbones(prepared.config.backbone)[recipe.backbone]
+    preprocessing = recipe.preprocessing(backbone)
+    model = nn.Sequential(backbone.model, nn.Linear(backbone.model.num_features, len(prepared.classes)))
+    model.requires_grad_(True)
+    side = preprocessing.input_px
+    loaders = ImageDataLoaders.from_lists(
+        prepared.manifest.folder,
+        [image.path for image in prepared.training.images],
+        [prepared.classes[index] for index in prepared.training.class_indices],
+        valid_pct=0.0,
+        item_tfms=Resize(side, method=ResizeMethod.Pad, pad_mode="zeros"),
+        batch_tfms=[*aug_transforms(size=side), Normalize.from_stats(preprocessing.mean, preprocessing.std)],
+        bs=32,
+        num_workers=2,
+    )
+    places = [list(loaders.vocab).index(name) for name in prepared.classes]
+    test_inputs = [load_network_input(path, preprocessing) for path in test_paths]
+    spent, best, epoch, reached = 0.0, 0.0, 0, False
+    started = time.perf_counter()
+
+    class Watch(Callback):
+        def after_epoch(self) -> None:
+            nonlocal spent, best, epoch, reached, started
+            spent, epoch = spent + time.perf_counter() - started, epoch + 1
+            accuracy = _accuracy(model, test_inputs, np.array(places)[test_truth])
+            best, reached = max(best, accuracy), reached or accuracy >= target
+            print(f"  fastai, epoch {epoch}: {spent:.0f} s, {accuracy:.3f} right", flush=True)
+            if accuracy >= target:
+                print(f"fastai: {spent:.0f} s to {accuracy:.3f}; {spent / ours_s:.1f} times as long as vision")
+                raise KeyboardInterrupt
+            started = time.perf_counter()
+
+    learner = Learner(
+        loaders,
+        model,
+        loss_func=nn.CrossEntropyLoss(label_smoothing=0.1),
+        splitter=lambda network: [list(part.parameters()) for part in network],
+        cbs=Watch(),
+    )
+    with contextlib.suppress(KeyboardInterrupt), learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+    if not reached:
+        _tell_unreached("fastai", best, spent, epochs + 1, target, ours_s)
 
 
 def _varied(values: NDArray[np.float32], generator: np.random.Generator) -> torch.Tensor:

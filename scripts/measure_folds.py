@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from vision.config import load_config
 from vision.train.features import FeatureCache, FeatureRecipe, default_cache_folder
 from vision.train.folds import group_folds
+from vision.train.out_of_fold import out_of_fold_predictions
 from vision.train.probe import fit_probe
-from vision.train.run import out_of_fold_predictions, plan_run
+from vision.train.run import plan_run
 from vision.train.training_set import PreparedRun, prepare_run
 
 BASELINE_STRENGTH = 100.0
@@ -80,15 +81,17 @@ def baseline_answers(prepared: PreparedRun, features: NDArray[np.float32], seed:
 
 def report(name: str, hits: NDArray[np.bool_] | NDArray[np.float64], groups: NDArray[np.int64]) -> None:
     """Print the mean over seeds (S, N) and its 95 % interval over groups."""
-    per_image = hits.mean(axis=0)
-    sums = np.bincount(groups, weights=per_image)
-    sizes = np.bincount(groups)
-    generator = np.random.default_rng(0)
-    draws = generator.integers(len(sums), size=(5000, len(sums)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+    mean, low, high = group_interval(hits.mean(axis=0), groups)
     by_seed = ", ".join(f"{value:.3f}" for value in hits.mean(axis=1))
-    print(f"{name}: {per_image.mean():.3f} ({low:.3f} to {high:.3f}), seeds {by_seed}")
+    print(f"{name}: {mean:.3f} ({low:.3f} to {high:.3f}), seeds {by_seed}")
+
+
+def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Mean of one value a picture, and its 95 % bootstrap interval over groups."""
+    sums, sizes = np.bincount(groups, weights=values), np.bincount(groups)
+    draws = np.random.default_rng(0).integers(len(sums), size=(5000, len(sums)))
+    low, high = np.quantile(sums[draws].sum(axis=1) / sizes[draws].sum(axis=1), [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
 
 
 if __name__ == "__main__":
