@@ -10,20 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
 from vision.evaluate.calibration_metrics import (
     auroc_score,
-    brier_loss,
-    equal_mass_edges,
-    equal_width_edges,
+    brier_losses,
     expected_calibration_error,
     false_positive_rate,
-    group_bootstrap_interval,
-    nll_loss,
+    group_bootstrap_intervals,
+    nll_losses,
     reliability_bins,
     risk_coverage,
+    wilson_interval,
 )
+from vision.evaluate.metrics import Interval
 
 REPEATABLE = settings(deadline=None, derandomize=True, database=None, max_examples=50)
 
@@ -39,23 +40,23 @@ def pictures(num: int, seed: int = 0) -> tuple[Floats, Ints]:
 
 def test_nll_and_brier_agree_with_scikit_learn() -> None:
     probabilities, truths = pictures(100)
-    assert nll_loss(probabilities, truths) == pytest.approx(log_loss(truths, probabilities, labels=range(4)))
+    expected = log_loss(truths, probabilities, labels=range(4))
+    assert nll_losses(probabilities, truths).mean() == pytest.approx(expected)
     expected = brier_score_loss(truths, probabilities, labels=range(4), scale_by_half=False)
-    assert brier_loss(probabilities, truths) == pytest.approx(expected)
+    assert brier_losses(probabilities, truths).mean() == pytest.approx(expected)
 
 
 def test_nll_of_an_impossible_truth_is_large_and_finite() -> None:
-    assert nll_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-math.log(np.finfo(np.float64).eps))
+    (loss,) = nll_losses(np.array([[1.0, 0.0]]), np.array([1]))
+    assert loss == pytest.approx(-math.log(np.finfo(np.float64).eps))
 
 
 def test_brier_by_hand() -> None:
-    assert brier_loss(np.array([[0.8, 0.2], [0.0, 1.0]]), np.array([0, 0])) == pytest.approx((0.08 + 2) / 2)
+    assert brier_losses(np.array([[0.8, 0.2], [0.0, 1.0]]), np.array([0, 0])).tolist() == pytest.approx([0.08, 2])
 
 
 def test_reliability_by_hand_with_empty_bins_as_nan() -> None:
-    bins = reliability_bins(
-        np.array([0.5, 0.6, 0.7, 1.0]), np.array([True, False, True, True]), np.array([0, 0.25, 0.5, 0.75, 1])
-    )
+    bins = reliability_bins(np.array([0.5, 0.6, 0.7, 1.0]), np.array([True, False, True, True]), num_bins=4)
     np.testing.assert_array_equal(bins.count, [0, 1, 2, 1])
     np.testing.assert_allclose(bins.confidence, [np.nan, 0.5, 0.65, 1.0])
     np.testing.assert_allclose(bins.accuracy, [np.nan, 1.0, 0.5, 1.0])
@@ -70,35 +71,17 @@ def test_ece_of_equal_widths_agrees_with_the_definition_as_a_loop() -> None:
         inside = (confidences > lower) & (confidences <= upper)
         if inside.any():
             expected += inside.mean() * abs(is_right[inside].mean() - confidences[inside].mean())
-    bins = reliability_bins(confidences, is_right, equal_width_edges())
+    bins = reliability_bins(confidences, is_right)
     assert expected_calibration_error(bins) == pytest.approx(expected)
 
 
-def test_equal_mass_bins_hold_equally_many_pictures() -> None:
-    confidences = np.random.default_rng(2).beta(8, 1, 300)
-    bins = reliability_bins(confidences, confidences > 0.5, equal_mass_edges(confidences))
-    assert bins.count.tolist() == [20] * 15
-
-
-def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
-    confidences = np.array([0.4] * 50 + [1.0] * 50)
-    edges = equal_mass_edges(confidences)
-    bins = reliability_bins(confidences, np.arange(100) % 2 == 0, edges)
-    assert bins.count[bins.count > 0].tolist() == [50, 50]
-    assert expected_calibration_error(bins) == pytest.approx((0.1 + 0.5) / 2)
-
-
-@pytest.mark.parametrize("is_equal_mass", [False, True])
-def test_honest_probabilities_have_a_small_ece_and_boastful_ones_a_large_one(is_equal_mass: bool) -> None:
+def test_honest_probabilities_have_a_small_ece_and_boastful_ones_a_large_one() -> None:
     generator = np.random.default_rng(3)
     confidences = generator.uniform(0.3, 1, 20_000)
     is_right = generator.random(20_000) < confidences
     boastful = confidences**0.3
     honest_ece, boastful_ece = (
-        expected_calibration_error(
-            reliability_bins(stated, is_right, equal_mass_edges(stated) if is_equal_mass else equal_width_edges())
-        )
-        for stated in (confidences, boastful)
+        expected_calibration_error(reliability_bins(stated, is_right)) for stated in (confidences, boastful)
     )
     assert honest_ece < 0.02
     assert boastful_ece == pytest.approx((boastful - confidences).mean(), abs=0.02)
@@ -162,10 +145,8 @@ def test_the_false_positive_rate_by_hand() -> None:
 def test_without_pictures_figures_are_nan() -> None:
     empty = np.empty(0)
     no_pictures = np.empty((0, 3)), np.empty(0, dtype=np.int64)
-    assert math.isnan(nll_loss(*no_pictures))
-    assert math.isnan(brier_loss(*no_pictures))
-    for edges in (equal_width_edges(), equal_mass_edges(empty)):
-        assert math.isnan(expected_calibration_error(reliability_bins(empty, empty > 0, edges)))
+    assert len(nll_losses(*no_pictures)) == len(brier_losses(*no_pictures)) == 0
+    assert math.isnan(expected_calibration_error(reliability_bins(empty, empty > 0)))
     assert math.isnan(risk_coverage(empty, empty > 0).area)
     assert math.isnan(auroc_score(empty, np.ones(1)))
     assert math.isnan(false_positive_rate(np.ones(1), empty))
@@ -175,35 +156,58 @@ def test_no_figure_depends_on_the_order_of_pictures() -> None:
     generator = np.random.default_rng(4)
     confidences = np.round(generator.random(80), 1)
     is_right, order = generator.random(80) < confidences, generator.permutation(80)
-    for edges in (equal_width_edges(), equal_mass_edges(confidences)):
-        first, again = (
-            expected_calibration_error(reliability_bins(confidences[rows], is_right[rows], edges))
-            for rows in (np.arange(80), order)
-        )
-        assert again == pytest.approx(first)
-    np.testing.assert_array_equal(equal_mass_edges(confidences[order]), equal_mass_edges(confidences))
+    first, again = (
+        expected_calibration_error(reliability_bins(confidences[rows], is_right[rows]))
+        for rows in (np.arange(80), order)
+    )
+    assert again == pytest.approx(first)
     first_area, again_area = (risk_coverage(confidences[r], is_right[r]).area for r in (np.arange(80), order))
     assert again_area == pytest.approx(first_area)
 
 
+def test_counting_a_picture_twice_is_having_it_twice() -> None:
+    confidences = np.array([0.9, 0.9, 0.6, 0.4, 0.2])
+    is_right, counts = np.array([True, False, True, False, True]), np.array([2, 1, 0, 3, 1])
+    rows = np.repeat(np.arange(5), counts)
+    counted, repeated = (
+        reliability_bins(confidences, is_right, counts=counts),
+        reliability_bins(confidences[rows], is_right[rows]),
+    )
+    assert expected_calibration_error(counted) == pytest.approx(expected_calibration_error(repeated))
+    np.testing.assert_array_equal(counted.count, repeated.count)
+    curve, again = risk_coverage(confidences, is_right, counts=counts), risk_coverage(confidences[rows], is_right[rows])
+    np.testing.assert_allclose(curve.risk, again.risk)
+    assert (curve.area, curve.excess_area) == pytest.approx((again.area, again.excess_area))
+
+
+def test_wilson_intervals_are_those_of_scipy() -> None:
+    hits, totals = np.array([0, 3, 7, 10]), np.array([1, 5, 7, 40])
+    low, high = wilson_interval(hits / totals, totals)
+    for index, (hit, total) in enumerate(zip(hits.tolist(), totals.tolist(), strict=True)):
+        expected = binomtest(hit, total).proportion_ci(method="wilson")
+        assert (low[index], high[index]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def mean_interval(values: Floats, groups: list[str]) -> Interval:
+    (interval,) = group_bootstrap_intervals(lambda counts: [float(np.average(values, weights=counts))], groups)
+    return interval
+
+
 def test_the_bootstrap_interval_of_a_mean_is_about_two_standard_errors_each_way() -> None:
     values = np.random.default_rng(5).normal(size=200)
-    interval = group_bootstrap_interval(lambda rows: float(values[rows].mean()), [str(i) for i in range(200)])
+    interval = mean_interval(values, [str(i) for i in range(200)])
     assert interval.value == pytest.approx(values.mean())
     assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * values.std() / np.sqrt(200), rel=0.15)
 
 
 def test_pictures_of_few_groups_have_a_wide_interval() -> None:
     values = np.repeat(np.random.default_rng(6).normal(size=20), 10)
-
-    def width(groups: list[str]) -> float:
-        interval = group_bootstrap_interval(lambda rows: float(values[rows].mean()), groups)
-        return interval.high - interval.low
-
-    assert width([str(i // 10) for i in range(200)]) > 2 * width([str(i) for i in range(200)])
+    grouped = mean_interval(values, [str(i // 10) for i in range(200)])
+    alone = mean_interval(values, [str(i) for i in range(200)])
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
 
 def test_one_group_has_no_interval() -> None:
-    interval = group_bootstrap_interval(lambda rows: float(len(rows)), ["a", "a"])
+    interval = mean_interval(np.array([1.0, 3.0]), ["a", "a"])
     assert interval.value == 2
     assert math.isnan(interval.low)

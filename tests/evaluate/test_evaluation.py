@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,31 @@ def test_an_evaluation_is_written_with_all_its_files(tmp_path: Path, taxonomy: T
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {EVALUATION_FILE, TAXONOMY_FILE, str(REPORT_PAGE), *matrices}
     assert Evaluation.model_validate_json((tmp_path / EVALUATION_FILE).read_bytes()) == evaluation
+
+
+def _complete_table() -> pl.DataFrame:
+    top = (ClassProbability("tor-m1", 0.6), ClassProbability("t-72", 0.4))
+    answers = [(truth, replace(_row(truth), top=top, novelty_rank=0.5)) for truth in ("tor-m1", "t-72", "tor-m1")]
+    return _table(answers)
+
+
+def test_rows_with_all_classes_and_ranks_get_charts_too(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    (tmp_path / "curves.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
+    folder = tmp_path / "evaluation"
+    evaluation = write_evaluation(_complete_table(), taxonomy, folder, title="test", images_dir=None)
+    assert evaluation.calibration is not None
+    for stem in ("reliability", "risk_coverage", "novelty"):
+        assert (folder / f"{stem}.png").stat().st_size > 1000
+        assert (folder / f"{stem}.svg").stat().st_size > 1000
+    page = (folder / REPORT_PAGE).read_text(encoding="utf-8")
+    assert page.count('class="chart"') == 4  # without plain softmax, one reliability diagram; and training curves
+    assert "How training went" in page
+
+
+def test_an_evaluation_from_before_there_was_calibration_is_read(taxonomy: Taxonomy) -> None:
+    evaluation = _evaluate(_complete_table(), taxonomy)
+    old = evaluation.model_dump_json(exclude={"calibration", "novelty"})
+    assert Evaluation.model_validate_json(old).calibration is None
 
 
 def test_an_evaluation_remembers_where_its_pictures_lie(tmp_path: Path, taxonomy: Taxonomy) -> None:

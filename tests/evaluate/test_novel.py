@@ -35,7 +35,7 @@ def test_each_kind_of_answer_is_counted_as_what_it_is() -> None:
             row("6", "tor-m2k", "class", 0.6, top=0.6),
             Prediction("7", "", "error", error="broken"),
             row("8", "shilka", "class", 0.7),
-        ),
+        ).with_columns(pl.Series("uncalibrated", [[0.95, 0.05], [0.6, 0.4]] * 3 + [None, [0.9, 0.1]])),
         KNOWN,
         TAXONOMY,
     )
@@ -45,7 +45,7 @@ def test_each_kind_of_answer_is_counted_as_what_it_is() -> None:
     assert figures.wrong_above == 1 / 8
     assert figures.wrong_class == 3 / 8
     assert figures.confident_wrong_class == 1 / 8
-    assert figures.softmax_confident == 2 / 8
+    assert figures.softmax_confident == 4 / 8
     assert figures.named[0] == ("tor-m2k", 2)
     assert figures.most_probable == (("tor-m2k", 7),)
 

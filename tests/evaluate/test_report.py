@@ -278,6 +278,20 @@ def test_pictures_that_were_trained_on_raise_an_alarm(tmp_path: Path) -> None:
     assert "were trained on" not in _page(tmp_path, MIXED).text
 
 
+def test_probabilities_that_hold_are_told_with_their_charts_in_the_page(tmp_path: Path) -> None:
+    taxonomy = _taxonomy()
+    table = predictions_table([_row("tor-m1")] * 4).with_columns(true_label=pl.Series(["tor-m1", "tor-m2"] * 2))
+    evaluation = evaluate_predictions(table, taxonomy, title="t", num_replicates=5)
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    charts = {"reliability": [svg, svg], "risk_coverage": [svg]}
+    page = Page(render_report(evaluation, table, taxonomy, tmp_path, images_dir=None, charts=charts))
+    assert "expected calibration error0.100" in page.text
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(images) == 3
+    assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") and image["alt"] for image in images)
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
 def test_a_page_made_twice_is_the_same(tmp_path: Path) -> None:
     assert _page(tmp_path / "1", MIXED).source == _page(tmp_path / "2", MIXED).source
 

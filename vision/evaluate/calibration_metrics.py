@@ -19,6 +19,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 DEFAULT_BINS = 15  # Guo et al. 2017, arXiv 1706.04599
+_Z = 1.959964  # 0.975 quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -53,53 +54,43 @@ class RiskCoverage:
     excess_area: float
 
 
-def nll_loss(probabilities: Floats, class_indices: Ints) -> float:
-    """Mean negative log-likelihood of the truth in nats; NaN without pictures.
+def nll_losses(probabilities: Floats, class_indices: Ints) -> Floats:
+    """Negative log-likelihood of each picture's truth in nats, (N,).
 
     Probabilities below 2e-16 count as that much, as in scikit-learn, so that one picture does not make it infinite.
     """
-    if len(probabilities) == 0:
-        return float("nan")
     of_truth = probabilities[np.arange(len(probabilities)), class_indices]
-    return float(-np.log(np.maximum(of_truth, np.finfo(np.float64).eps)).mean())
+    losses: Floats = -np.log(np.maximum(of_truth, np.finfo(np.float64).eps))
+    return losses
 
 
-def brier_loss(probabilities: Floats, class_indices: Ints) -> float:
-    """Mean squared distance of the probabilities from the truth, summed over classes, in [0, 2] (Brier 1950)."""
-    if len(probabilities) == 0:
-        return float("nan")
+def brier_losses(probabilities: Floats, class_indices: Ints) -> Floats:
+    """Squared distance of each picture's probabilities from the truth, (N,) in [0, 2] (Brier 1950)."""
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(truth)), class_indices] = 1
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    losses: Floats = ((probabilities - truth) ** 2).sum(axis=1)
+    return losses
 
 
-def equal_width_edges(num_bins: int = DEFAULT_BINS) -> Floats:
-    """(B + 1,) edges that divide [0, 1] evenly."""
-    return np.linspace(0, 1, num_bins + 1)
-
-
-def equal_mass_edges(confidences: Floats, num_bins: int = DEFAULT_BINS) -> Floats:
-    """Edges between which there are about equally many pictures; fewer bins where many confidences are equal."""
-    if len(confidences) == 0:
-        return np.array([0.0, 1.0])
-    inner = np.quantile(confidences, np.arange(1, num_bins) / num_bins, method="inverted_cdf")
-    return np.unique(np.concatenate([[0.0], inner[inner < confidences.max()], [1.0]]))
-
-
-def reliability_bins(confidences: Floats, is_right: Bools, edges: Floats) -> ReliabilityBins:
-    """Confidence and accuracy of the pictures in each bin; a bin has its upper edge, not its lower one.
+def reliability_bins(
+    confidences: Floats, is_right: Bools, *, counts: Ints | None = None, num_bins: int = DEFAULT_BINS
+) -> ReliabilityBins:
+    """Confidence and accuracy of the pictures in bins of equal width; a bin has its upper edge, not its lower one.
 
     Args:
-        confidences: (N,) probability of the answer.
+        confidences: (N,) probability of the answer, in [0, 1].
         is_right: (N,) whether the answer is the truth.
-        edges: (B + 1,), of `equal_width_edges` or `equal_mass_edges`.
+        counts: (N,) how often each picture counts; by default once.
+        num_bins: B.
     """
-    num_bins = len(edges) - 1
+    once = np.ones(len(confidences), dtype=np.int64) if counts is None else counts
+    edges = np.linspace(0, 1, num_bins + 1)
     bins = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, num_bins - 1)
-    count = np.bincount(bins, minlength=num_bins)
-    sums = [np.bincount(bins, weights=values, minlength=num_bins) for values in (confidences, is_right)]
+    count, *sums = (
+        np.bincount(bins, weights=values, minlength=num_bins) for values in (once, once * confidences, once * is_right)
+    )
     means = [np.divide(total, count, out=np.full(num_bins, np.nan), where=count > 0) for total in sums]
-    return ReliabilityBins(confidence=means[0], accuracy=means[1], count=count)
+    return ReliabilityBins(confidence=means[0], accuracy=means[1], count=count.astype(np.int64))
 
 
 def expected_calibration_error(bins: ReliabilityBins) -> float:
@@ -112,7 +103,7 @@ def expected_calibration_error(bins: ReliabilityBins) -> float:
     return float((gaps * bins.count[has_pictures]).sum() / num_pictures)
 
 
-def risk_coverage(confidences: Floats, is_right: Bools) -> RiskCoverage:
+def risk_coverage(confidences: Floats, is_right: Bools, *, counts: Ints | None = None) -> RiskCoverage:
     """The risk-coverage curve and its area (El-Yaniv and Wiener 2010).
 
     Within a run of equal confidences no order is better than another: the area is the mean over all of them.
@@ -120,14 +111,15 @@ def risk_coverage(confidences: Floats, is_right: Bools) -> RiskCoverage:
     Args:
         confidences: (N,), any figure that rises with certainty.
         is_right: (N,).
+        counts: (N,) how often each picture counts; by default once.
     """
-    num_pictures = len(confidences)
+    once = np.ones(len(confidences), dtype=np.int64) if counts is None else counts
+    num_pictures = int(once.sum())
     if num_pictures == 0:
         return RiskCoverage(np.empty(0), np.empty(0), float("nan"), float("nan"))
-    _, runs = np.unique(-confidences, return_inverse=True)  # surest first
-    sizes = np.bincount(runs)
-    num_answered = np.cumsum(sizes)  # (V,)
-    num_wrong = np.cumsum(np.bincount(runs, weights=~is_right))
+    _, runs = np.unique(-confidences[once > 0], return_inverse=True)  # surest first
+    sizes, wrong = (np.bincount(runs, weights=values[once > 0]) for values in (once, once * ~is_right))
+    num_answered, num_wrong = np.cumsum(sizes), np.cumsum(wrong)  # (V,) each
     places = np.arange(1, num_pictures + 1)
     wrong_at_place = np.interp(places, np.concatenate([[0], num_answered]), np.concatenate([[0.0], num_wrong]))
     area = float((wrong_at_place / places).mean())
@@ -159,33 +151,48 @@ def false_positive_rate(known_scores: Floats, novel_scores: Floats, true_positiv
     return float((known_scores >= threshold).mean())
 
 
-def group_bootstrap_interval(
-    statistic: Callable[[Ints], float], groups: Sequence[str], *, num_replicates: int = 1000, seed: int = 0
-) -> Interval:
-    """A figure with its 95 % percentile interval from resampling groups with replacement.
+def wilson_interval(share: Floats, num_pictures: Ints) -> tuple[Floats, Floats]:
+    """95 % intervals of shares (Wilson 1927), which are wide for few pictures also at 0 and 1.
+
+    It takes pictures as independent: with pictures that come in groups it is too narrow.
+
+    Args:
+        share: (B,) in [0, 1]; NaN gives NaN.
+        num_pictures: (B,) that each share is of.
+    """
+    num = np.maximum(num_pictures, 1)
+    centre = (share + _Z**2 / (2 * num)) / (1 + _Z**2 / num)
+    half = _Z / (1 + _Z**2 / num) * np.sqrt(share * (1 - share) / num + _Z**2 / (4 * num**2))
+    return centre - half, centre + half
+
+
+def group_bootstrap_intervals(
+    figures: Callable[[Ints], Sequence[float]], groups: Sequence[str], *, num_replicates: int = 1000, seed: int = 0
+) -> list[Interval]:
+    """Figures with their 95 % percentile intervals from resampling groups with replacement.
 
     An expected calibration error is biased upwards in small samples, and again in each replicate: its interval may
     lie above the figure.
 
     Args:
-        statistic: From row numbers, some of them several times, to the figure; NaN is left out of the interval.
+        figures: From how often each picture counts, (N,), to F figures; NaN is left out of the intervals.
         groups: N names.
         num_replicates: Of the bootstrap.
         seed: Of the resampling.
     """
     names, positions = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
-    value = statistic(np.arange(len(groups)))
-    if len(names) < 2:
-        return Interval(value, float("nan"), float("nan"))
-    order = np.argsort(positions, kind="stable")
-    rows_by_group = np.split(order, np.cumsum(np.bincount(positions))[:-1])
+    values = figures(np.ones(len(groups), dtype=np.int64))
     generator = np.random.default_rng(seed)
-    replicated = np.empty(num_replicates)
-    for replicate in range(num_replicates):
+    replicated = np.full((num_replicates, len(values)), np.nan)
+    for replicate in range(num_replicates if len(names) > 1 else 0):
         drawn = generator.integers(len(names), size=len(names))
-        replicated[replicate] = statistic(np.concatenate([rows_by_group[index] for index in drawn]))
-    finite = replicated[np.isfinite(replicated)]
+        replicated[replicate] = figures(np.bincount(drawn, minlength=len(names))[positions])
+    return [_percentile_interval(value, of_figure) for value, of_figure in zip(values, replicated.T, strict=True)]
+
+
+def _percentile_interval(value: float, replicates: Floats) -> Interval:
+    finite = replicates[np.isfinite(replicates)]
     if len(finite) == 0:
-        return Interval(value, float("nan"), float("nan"))
+        return Interval(float(value), float("nan"), float("nan"))
     low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(value, float(low), float(high))
+    return Interval(float(value), float(low), float(high))

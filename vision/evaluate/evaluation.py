@@ -5,26 +5,27 @@ K true classes, A answers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 import vision
 from vision.data.manifest import Manifest, group_names
 from vision.errors import PredictionsError
+from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, calibration_figures, novelty_figures
 from vision.evaluate.metrics import (
     DEFAULT_REPLICATES,
     BootstrapIntervals,
-    Interval,
     bootstrap_intervals,
     confusion_counts,
 )
 from vision.evaluate.novel import NovelClassFigures, novel_figures
+from vision.evaluate.parts import Figure as Figure
+from vision.evaluate.parts import FigureWithInterval as FigureWithInterval
+from vision.evaluate.parts import Part
 from vision.taxonomy import Taxonomy
 
 UNKNOWN = "unknown"
@@ -38,27 +39,7 @@ LevelName = Literal["class", "family", "role"]
 LEVELS: tuple[LevelName, ...] = ("class", "family", "role")
 
 
-def _none_for_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-Figure = Annotated[float | None, BeforeValidator(_none_for_nan)]
-"""A share in [0, 1], or None where nothing was there to count."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FigureWithInterval(_Part):
-    """A figure and its 95 % bootstrap interval over groups."""
-
-    value: Figure
-    low: Figure
-    high: Figure
-
-
-class ClassFigures(_Part):
+class ClassFigures(Part):
     """The figures of one class."""
 
     class_id: str
@@ -71,7 +52,7 @@ class ClassFigures(_Part):
     f1: FigureWithInterval
 
 
-class ConfusionMatrix(_Part):
+class ConfusionMatrix(Part):
     """Counts; rows true, columns answers: the same ids, then roll-ups, `unknown`, `no answer` where they occur."""
 
     level: LevelName
@@ -84,7 +65,7 @@ class ConfusionMatrix(_Part):
         return np.array(self.counts, dtype=np.int64).reshape(len(self.true_ids), len(self.answer_ids))
 
 
-class ConfusedPair(_Part):
+class ConfusedPair(Part):
     """Pictures of one class that got another answer."""
 
     true_id: str
@@ -94,14 +75,14 @@ class ConfusedPair(_Part):
     cues: tuple[str, ...]
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """What a simple rule reaches on the same pictures; a model that is no better has learnt nothing worth having."""
 
     name: str
     accuracy: FigureWithInterval
 
 
-class AnswerFigures(_Part):
+class AnswerFigures(Part):
     """What was answered at which level, and how often an answer was right at the level that it names.
 
     Attributes:
@@ -115,7 +96,7 @@ class AnswerFigures(_Part):
     right: FigureWithInterval
 
 
-class Evaluation(_Part):
+class Evaluation(Part):
     """The content of `evaluation.json`."""
 
     schema_version: Literal[1] = 1
@@ -133,12 +114,20 @@ class Evaluation(_Part):
     answers: AnswerFigures | None = None
     largest_class_share: Figure
     baselines: tuple[Baseline, ...] = ()
+    calibration: CalibrationFigures | None = None
     novel: tuple[NovelClassFigures, ...] = ()
+    novelty: NoveltyFigures | None = None
     num_replicates: int
     seed: int
     classes: tuple[ClassFigures, ...]
     matrices: tuple[ConfusionMatrix, ...]
     confused_pairs: tuple[ConfusedPair, ...]
+
+    @property
+    def known_classes(self) -> tuple[str, ...]:
+        """Classes that the model could name: all but the novel ones."""
+        novel = {figures.class_id for figures in self.novel}
+        return tuple(figures.class_id for figures in self.classes if figures.class_id not in novel)
 
     def matrix(self, level: LevelName) -> ConfusionMatrix:
         """The matrix of a level."""
@@ -195,12 +184,14 @@ def evaluate_predictions(
         num_errors=int((table["status"] == "error").sum()),
         num_trained_on=_count_trained_on(table),
         num_groups=len(set(groups)),
-        accuracy=_figure(intervals.accuracy),
-        macro_recall=_figure(intervals.macro_recall),
+        accuracy=FigureWithInterval.of(intervals.accuracy),
+        macro_recall=FigureWithInterval.of(intervals.macro_recall),
         most_probable=_most_probable(table, class_ids, groups, num_replicates, seed),
         answers=_answer_figures(table, taxonomy, groups, num_replicates, seed),
         largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
+        calibration=calibration_figures(table, groups, num_replicates=num_replicates, seed=seed),
         novel=tuple(novel_figures(table, known_classes, taxonomy)) if known_classes else (),
+        novelty=novelty_figures(table),
         baselines=_baselines(table, class_ids, groups, num_replicates, seed),
         num_replicates=num_replicates,
         seed=seed,
@@ -222,7 +213,7 @@ def _most_probable(
     intervals = bootstrap_intervals(
         truth, np.array(found, dtype=np.int64), groups, len(index), num_replicates=num_replicates, seed=seed
     )
-    return _figure(intervals.accuracy)
+    return FigureWithInterval.of(intervals.accuracy)
 
 
 def _answer_figures(
@@ -248,7 +239,7 @@ def _answer_figures(
         num_replicates=num_replicates,
         seed=seed,
     )
-    return AnswerFigures(by_level=by_level, num_answers=len(rows), right=_figure(intervals.accuracy))
+    return AnswerFigures(by_level=by_level, num_answers=len(rows), right=FigureWithInterval.of(intervals.accuracy))
 
 
 def _baselines(
@@ -270,7 +261,7 @@ def _baselines(
             continue
         found = np.array([len(index) if a is None else index.get(a, len(index)) for a in given], dtype=np.int64)
         intervals = bootstrap_intervals(truth, found, groups, len(index), num_replicates=num_replicates, seed=seed)
-        baselines.append(Baseline(name=name, accuracy=_figure(intervals.accuracy)))
+        baselines.append(Baseline(name=name, accuracy=FigureWithInterval.of(intervals.accuracy)))
     return tuple(baselines)
 
 
@@ -394,9 +385,9 @@ def _class_figures(
             family=taxonomy.family_id(class_id),
             num_images=int(counts[index].sum()),
             num_answers=int(counts[:, index].sum()),
-            precision=_figure(intervals.precision[index]),
-            recall=_figure(intervals.recall[index]),
-            f1=_figure(intervals.f1[index]),
+            precision=FigureWithInterval.of(intervals.precision[index]),
+            recall=FigureWithInterval.of(intervals.recall[index]),
+            f1=FigureWithInterval.of(intervals.f1[index]),
         )
         for index, class_id in enumerate(matrix.true_ids)
     )
@@ -424,7 +415,3 @@ def _confused_pairs(matrix: ConfusionMatrix, taxonomy: Taxonomy) -> tuple[Confus
                 )
             )
     return tuple(sorted(pairs, key=lambda pair: (-pair.num_images, -pair.share_of_true)))
-
-
-def _figure(interval: Interval) -> FigureWithInterval:
-    return FigureWithInterval(value=interval.value, low=interval.low, high=interval.high)

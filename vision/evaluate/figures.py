@@ -1,4 +1,4 @@
-"""Confusion matrices as files: CSV with counts and rates, PNG and SVG.
+"""Figures as files, and confusion matrices as CSV with counts and rates, PNG and SVG.
 
 K true classes, A answers.
 """
@@ -6,9 +6,12 @@ K true classes, A answers.
 from __future__ import annotations
 
 import csv
+import io
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,20 +44,40 @@ def save_confusion_csv(matrix: ConfusionMatrix, path: Path, *, rates: bool) -> N
 
 def save_confusion_figures(matrix: ConfusionMatrix, paths: list[Path], *, title: str) -> None:
     """Draw the matrix, counts over row percentages, into files whose endings name the formats (`.png`, `.svg`)."""
+    save_figure(lambda: _draw(matrix, title), paths)
+
+
+def save_figure(draw: Callable[[], Figure], paths: list[Path]) -> None:
+    """Write what `draw` makes into files whose endings name the formats; equal figures make equal files."""
+    with _fixed_look():
+        figure = draw()
+        for path in paths:
+            with whole_file(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], dpi=150, **_options(path.suffix[1:]))
+
+
+def svg_of(draw: Callable[[], Figure]) -> str:
+    """What `draw` makes as SVG, to put into a page."""
+    stream = io.StringIO()
+    with _fixed_look():
+        draw().savefig(stream, format="svg", **_options("svg"))
+    return stream.getvalue()
+
+
+@contextmanager
+def _fixed_look() -> Iterator[None]:
+    """Text stays text in SVG, and its ids are the same every time."""
     import matplotlib
 
-    # Text stays text in SVG, and equal figures are equal files.
-    with (
-        warnings.catch_warnings(),
-        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vision", "font.family": "DejaVu Sans"}),
-    ):
+    look: Any = {"svg.fonttype": "none", "svg.hashsalt": "vision", "font.family": "DejaVu Sans"}
+    with warnings.catch_warnings(), matplotlib.rc_context(look):
         # A title in a script that the font lacks is drawn as boxes in PNG; SVG and the report have the text itself.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = _draw(matrix, title)
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            with whole_file(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)
+        yield
+
+
+def _options(kind: str) -> dict[str, Any]:
+    return {"bbox_inches": "tight", "metadata": {"Date": None} if kind == "svg" else {}}
 
 
 def _draw(matrix: ConfusionMatrix, title: str) -> Figure:

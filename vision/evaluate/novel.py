@@ -26,7 +26,7 @@ class NovelClassFigures(BaseModel):
         wrong_above: Answered with another family or role.
         wrong_class: Answered with the name of a class, which must be wrong.
         confident_wrong_class: Of these, with a probability of 90 % or more.
-        softmax_confident: The most probable class has 90 % or more: what plain softmax would have named.
+        softmax_confident: Plain softmax gives a class 90 % or more; None where rows do not have it.
         named: Answered ids and how often, most often first.
         most_probable: The most probable class and how often, most often first: what a closed set answers.
     """
@@ -40,7 +40,7 @@ class NovelClassFigures(BaseModel):
     wrong_above: float
     wrong_class: float
     confident_wrong_class: float
-    softmax_confident: float
+    softmax_confident: float | None
     named: tuple[tuple[str, int], ...]
     most_probable: tuple[tuple[str, int], ...]
 
@@ -64,6 +64,7 @@ def novel_figures(table: pl.DataFrame, known_classes: Collection[str], taxonomy:
         is_class = [row.level == "class" for row in predictions]
         is_above = [row.level in ("family", "role") for row in predictions]
         sure = [(row.probability or 0) >= CONFIDENT for row in predictions]
+        plain = [values or [] for values in rows["uncalibrated"].to_list()] if "uncalibrated" in rows.columns else []
         figures.append(
             NovelClassFigures(
                 class_id=class_id,
@@ -73,7 +74,9 @@ def novel_figures(table: pl.DataFrame, known_classes: Collection[str], taxonomy:
                 wrong_above=share([a and row.label not in right for a, row in zip(is_above, predictions, strict=True)]),
                 wrong_class=share(is_class),
                 confident_wrong_class=share([c and s for c, s in zip(is_class, sure, strict=True)]),
-                softmax_confident=share([bool(row.top) and row.top[0].probability >= CONFIDENT for row in predictions]),
+                softmax_confident=(
+                    share([max(values, default=0.0) >= CONFIDENT for values in plain]) if any(plain) else None
+                ),
                 named=tuple(Counter(row.label for row in predictions).most_common()),
                 most_probable=tuple(Counter(row.top[0].class_id for row in predictions if row.top).most_common()),
             )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import ValidationError
 
+from vision.evaluate.charts import draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
 from vision.evaluate.evaluation import LEVELS, Evaluation, evaluate_predictions
-from vision.evaluate.figures import save_confusion_csv, save_confusion_figures
+from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
 from vision.evaluate.report.render import render_report
 from vision.files import write_whole_text
 from vision.taxonomy import Taxonomy
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 EVALUATION_FILE = "evaluation.json"
 TAXONOMY_FILE = "taxonomy.json"
+CURVES_FILE = "curves.svg"
 REPORT_PAGE = Path("report") / "index.html"
 
 
@@ -29,7 +37,9 @@ def write_evaluation(
     known_classes: tuple[str, ...] = (),
     seed: int = 0,
 ) -> Evaluation:
-    """Write `evaluation.json`, `taxonomy.json`, `confusion*.csv|png|svg` and `report/index.html` into a folder.
+    """Write `evaluation.json`, `taxonomy.json`, tables and figures as files, and `report/index.html` into a folder.
+
+    Training curves that lie beside the folder, as in a run, are shown in the report.
 
     Args:
         table: Prediction rows with `true_label`.
@@ -59,8 +69,38 @@ def write_evaluation(
         save_confusion_csv(matrix, folder / f"{stem}_rates.csv", rates=True)
         paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
         save_confusion_figures(matrix, paths, title=f"{title}: which {level} is taken for which")
-    render_report(evaluation, table, taxonomy, (folder / REPORT_PAGE).parent, images_dir=images_dir)
+    for stem, draw in _charts(evaluation).items():
+        save_figure(draw, [folder / f"{stem}.png", folder / f"{stem}.svg"])
+    charts = page_charts(evaluation, folder.resolve().parent / CURVES_FILE)
+    render_report(evaluation, table, taxonomy, (folder / REPORT_PAGE).parent, images_dir=images_dir, charts=charts)
     return evaluation
+
+
+def _charts(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:
+    """What to draw, by the stem of its files."""
+    charts: dict[str, Callable[[], Figure]] = {}
+    if evaluation.calibration is not None:
+        charts["reliability"] = partial(draw_reliability, reliability_panels(evaluation.calibration))
+        charts["risk_coverage"] = partial(draw_risk_coverage, evaluation.calibration.risk_coverage)
+    if evaluation.novelty is not None:
+        charts["novelty"] = partial(draw_novelty, evaluation.novelty)
+    return charts
+
+
+def page_charts(evaluation: Evaluation, curves_path: Path) -> dict[str, list[str]]:
+    """The charts as SVG by the stem of their files; panels apart, so that a narrow page can put them one below another.
+
+    Args:
+        evaluation: The figures.
+        curves_path: Training curves as SVG, which need not be there.
+    """
+    charts = {stem: [svg_of(draw)] for stem, draw in _charts(evaluation).items() if stem != "reliability"}
+    if evaluation.calibration is not None:
+        panels = reliability_panels(evaluation.calibration).items()
+        charts["reliability"] = [svg_of(partial(draw_reliability, {name: figures})) for name, figures in panels]
+    if curves_path.is_file():
+        charts["curves"] = [curves_path.read_text(encoding="utf-8")]
+    return charts
 
 
 def recorded_evaluation(folder: Path) -> Evaluation | None:

@@ -9,12 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vision.bundle import Bundle
+from vision.bundle import Bundle, BundleInfo
+from vision.classify.decision import calibrated_probabilities
 from vision.classify.engine import Engine
 from vision.data.check import check_labelled_table
 from vision.data.manifest import Manifest, parse_box, truth_columns
 from vision.data.preprocessing import Box, load_thumbnail
 from vision.errors import ImageError, ManifestError, OutputError, nearest_name_hint
+from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.evaluation import Evaluation
 from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
 from vision.predictions import Prediction, load_predictions, save_predictions
@@ -59,8 +61,9 @@ def evaluate_bundle(
 
     path = folder / PREDICTIONS_FILE
     by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, manifest, rows), dtype=pl.String)
-    beside = truth_columns(rows).with_columns(by_pixels)
-    save_predictions(predictions(), path, extra_columns=beside)
+    answered = list(predictions())
+    beside = truth_columns(rows).with_columns(by_pixels, _uncalibrated(answered, bundle.info))
+    save_predictions(answered, path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
     return write_evaluation(
@@ -116,6 +119,32 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
 def _pictures(manifest: Manifest, rows: pl.DataFrame) -> Iterator[tuple[str, Path, Box | None]]:
     for name, box in rows.select("file_name", "box").iter_rows():
         yield name, manifest.image_path(name), parse_box(box) if box else None
+
+
+def uncalibrated_probabilities(probabilities: NDArray[np.float64], info: BundleInfo) -> NDArray[np.float64] | None:
+    """Plain softmax from a bundle's calibrated probabilities, the inverse of `bundle_probabilities`; same shape.
+
+    What was added to all logits of a picture is lost in probabilities. With one scale for all classes that does not
+    matter; with a scale for each (vector scaling) the logits cannot be had back, and the result is None.
+    """
+    scale = np.array([1 / info.calibration.temperature] if info.decision is None else info.decision.scale)
+    if (scale != scale[0]).any():
+        return None
+    bias = 0.0 if info.decision is None else np.array(info.decision.bias)
+    with np.errstate(divide="ignore"):  # a class that training did not learn has probability 0 before and after
+        return calibrated_probabilities((np.log(probabilities) - bias) / scale[0], 1.0)
+
+
+def _uncalibrated(answered: list[Prediction], info: BundleInfo) -> pl.Series:
+    """The column `UNCALIBRATED`: in the order of each row's `top`; null where it cannot be told."""
+    index = {class_id: position for position, class_id in enumerate(info.classes)}
+    values: list[list[float] | None] = []
+    for row in answered:
+        probabilities, order = np.zeros(len(index)), [index[item.class_id] for item in row.top]
+        probabilities[order] = [item.probability for item in row.top]
+        plain = uncalibrated_probabilities(probabilities, info) if order else None
+        values.append(None if plain is None else plain[order].tolist())
+    return pl.Series(UNCALIBRATED, values, dtype=pl.List(pl.Float64))
 
 
 def _nearest_by_pixels(bundle: Bundle, manifest: Manifest, rows: pl.DataFrame) -> list[str | None]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from vision.data.images import decode_image
 from vision.errors import ImageError
 from vision.evaluate.evaluation import NO_ANSWER, ConfusedPair, ConfusionMatrix, Evaluation, FigureWithInterval
 from vision.evaluate.metrics import confusion_rates
+from vision.evaluate.report.pages import page_environment
 from vision.files import write_whole_text
 from vision.predictions import Prediction, read_rows
 from vision.taxonomy import Taxonomy
@@ -75,7 +76,13 @@ class PairSection:
 
 
 def render_report(
-    evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, report_dir: Path, *, images_dir: Path | None
+    evaluation: Evaluation,
+    table: pl.DataFrame,
+    taxonomy: Taxonomy,
+    report_dir: Path,
+    *,
+    images_dir: Path | None,
+    charts: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Write `index.html` and return its path.
 
@@ -85,15 +92,15 @@ def render_report(
         taxonomy: For names.
         report_dir: Where the page goes.
         images_dir: Where `file_name` starts; None if the pictures are not at hand.
+        charts: SVG by name: `reliability`, `risk_coverage`, `novelty`, `curves`.
     """
-    environment = Environment(
-        loader=PackageLoader("vision.evaluate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = page_environment(
+        percent=_percent,
+        interval=_interval,
+        plain=_plain,
+        plain_interval=_plain_interval,
+        data_address=_svg_address,
     )
-    environment.filters |= {"percent": _percent, "interval": _interval}
     environment.globals["longest"] = lambda names: max(map(len, names))
     page = environment.get_template("report.html.j2").render(
         evaluation=evaluation,
@@ -102,6 +109,7 @@ def render_report(
         sections=list(_sections(evaluation, table, images_dir)),
         failures=list(read_rows(table.filter(pl.col("status") == "error"))),
         unreadable_anchor=UNREADABLE_ANCHOR,
+        charts=defaultdict(list, charts or {}),
     )
     path = report_dir / "index.html"
     write_whole_text(path, page)
@@ -176,3 +184,16 @@ def _interval(figure: FigureWithInterval) -> str:
     if figure.low is None or figure.high is None:
         return ""
     return f"{100 * figure.low:.1f} – {100 * figure.high:.1f} %"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _plain_interval(figure: FigureWithInterval) -> str:
+    return "no interval" if figure.low is None or figure.high is None else f"{figure.low:.3f} – {figure.high:.3f}"
+
+
+def _svg_address(svg: str) -> str:
+    """The drawing as a data address: kept apart from the page, its ids and styles clash with nothing."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")

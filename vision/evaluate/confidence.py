@@ -1,0 +1,230 @@
+"""Whether stated probabilities hold, doubt falls on the wrong answers, and novelty on the novel pictures.
+
+N pictures with a known class, K classes, B bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from vision.evaluate.calibration_metrics import (
+    Bools,
+    Floats,
+    Ints,
+    auroc_score,
+    brier_losses,
+    expected_calibration_error,
+    false_positive_rate,
+    group_bootstrap_intervals,
+    nll_losses,
+    reliability_bins,
+    risk_coverage,
+)
+from vision.evaluate.metrics import Interval
+from vision.evaluate.parts import Figure, FigureWithInterval, Part
+
+UNCALIBRATED = "uncalibrated"
+"""Column of predictions: the probabilities of plain softmax, in the order of `top`."""
+
+NUM_CURVE_POINTS = 100
+NUM_NOVELTY_BINS = 20
+IntervalsOf = Callable[[Callable[[Ints], Sequence[float]]], list[Interval]]
+_WHOLE = 1e-3  # probabilities that add up to less lack classes; rounding in files of other tools is allowed
+
+
+class ReliabilityBin(Part):
+    """Pictures whose most probable class has about the same probability.
+
+    Attributes:
+        confidence: Mean probability; None without pictures.
+        accuracy: Share of them that are that class; None without pictures.
+        num_images: Pictures.
+    """
+
+    confidence: Figure
+    accuracy: Figure
+    num_images: int
+
+
+class ProbabilityFigures(Part):
+    """How good probabilities are; lower is better throughout.
+
+    Attributes:
+        nll: Mean negative log-likelihood of the truth, in nats.
+        brier: Mean squared distance from the truth, in [0, 2].
+        calibration_error: Expected calibration error of the most probable class, in [0, 1].
+        bins: Of equal width, what the error is made of.
+    """
+
+    nll: FigureWithInterval
+    brier: FigureWithInterval
+    calibration_error: FigureWithInterval
+    bins: tuple[ReliabilityBin, ...]
+
+
+class RiskCoverageFigures(Part):
+    """What share of the most probable classes is wrong if only the surest are answered.
+
+    Attributes:
+        coverage: Shares answered, rising to 1.
+        risk: Share of these that are wrong.
+        area: Mean risk over all coverages; lower is better.
+        excess_area: What of it an ideal order of the same answers would spare.
+    """
+
+    coverage: tuple[float, ...]
+    risk: tuple[float, ...]
+    area: FigureWithInterval
+    excess_area: FigureWithInterval
+
+
+class CalibrationFigures(Part):
+    """Figures of the pictures of classes that the model knows.
+
+    Attributes:
+        num_images: Of them.
+        before: With plain softmax; None where the predictions do not tell it.
+        after: With the probabilities that are shown.
+        risk_coverage: Sorted by the probabilities that are shown.
+    """
+
+    num_images: int
+    before: ProbabilityFigures | None
+    after: ProbabilityFigures
+    risk_coverage: RiskCoverageFigures
+
+
+class NoveltyFigures(Part):
+    """Where the novelty ranks of known and of novel pictures lie.
+
+    Attributes:
+        known: Pictures of known classes by rank, in bins of equal width over [0, 1].
+        novel: Pictures of classes that the model never saw.
+        threshold: Least rank that was called unknown for it; None if no picture was.
+        auroc: Chance that a novel picture has the higher rank; None without both kinds.
+        known_flagged_at_95: Share of known pictures beyond the rank that 95 % of the novel ones reach.
+    """
+
+    known: tuple[int, ...]
+    novel: tuple[int, ...]
+    threshold: Figure
+    auroc: Figure
+    known_flagged_at_95: Figure
+
+
+def calibration_figures(
+    table: pl.DataFrame, groups: Sequence[str], *, num_replicates: int, seed: int
+) -> CalibrationFigures | None:
+    """Figures of the rows that list all classes; None if a row lists only some, or no row has a class of the model.
+
+    Args:
+        table: Prediction rows with `true_label`; with `uncalibrated`, there are figures of plain softmax.
+        groups: One name a row.
+        num_replicates: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    class_ids = _listed_classes(table)
+    with_groups = table.with_columns(_group=pl.Series(groups, dtype=pl.String))
+    known = with_groups.filter(pl.col("true_label").is_in(class_ids.implode()) & (pl.col("top").list.len() > 0))
+    if len(known) == 0:
+        return None
+    probabilities = _matrix(known, known["top"].explode().struct.field("probability"), class_ids)
+    if (probabilities.sum(axis=1) < 1 - _WHOLE).any():
+        return None
+    truth = _positions(known["true_label"], class_ids)
+    intervals_of = partial(
+        group_bootstrap_intervals, groups=known["_group"].to_list(), num_replicates=num_replicates, seed=seed
+    )
+    before = None
+    if UNCALIBRATED in known.columns and not known[UNCALIBRATED].has_nulls():
+        before = _probability_figures(_matrix(known, known[UNCALIBRATED].explode(), class_ids), truth, intervals_of)
+    return CalibrationFigures(
+        num_images=len(known),
+        before=before,
+        after=_probability_figures(probabilities, truth, intervals_of),
+        risk_coverage=_risk_coverage(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, intervals_of),
+    )
+
+
+def novelty_figures(table: pl.DataFrame) -> NoveltyFigures | None:
+    """Novelty ranks of rows with `true_label`, known classes being those in `top`; None without ranks."""
+    if not {"novelty_rank", "level"} <= set(table.columns):
+        return None
+    ranked = table.filter(pl.col("novelty_rank").is_not_null())
+    if len(ranked) == 0:
+        return None
+    is_known = ranked["true_label"].is_in(_listed_classes(table).implode())
+    known, novel = (ranked.filter(rows)["novelty_rank"].to_numpy() for rows in (is_known, ~is_known))
+    # The probability of an "unknown" is the novelty's rank where novelty was the reason, as `vision decide` leaves it.
+    flagged = ranked.filter((pl.col("level") == "unknown") & (pl.col("probability") == pl.col("novelty_rank")))
+    return NoveltyFigures(
+        known=tuple(np.histogram(known, NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
+        novel=tuple(np.histogram(novel, NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
+        threshold=float(flagged["novelty_rank"].min()) if len(flagged) else None,  # type: ignore[arg-type]
+        auroc=auroc_score(known, novel),
+        known_flagged_at_95=false_positive_rate(known, novel),
+    )
+
+
+def _listed_classes(table: pl.DataFrame) -> pl.Series:
+    """Ids of all classes in `top`: those that the model knows."""
+    tops = table["top"].filter(table["top"].list.len() > 0)
+    return tops.explode().struct.field("class_id").unique().sort()
+
+
+def _positions(class_ids: pl.Series, known: pl.Series) -> Ints:
+    """(N,) place of each id among the known ones."""
+    return class_ids.replace_strict(known, np.arange(len(known)), return_dtype=pl.Int64).to_numpy()
+
+
+def _matrix(table: pl.DataFrame, values: pl.Series, class_ids: pl.Series) -> Floats:
+    """(N, K) from values that follow one another as the classes in `top` do; 0 where a class is not listed."""
+    rows = np.repeat(np.arange(len(table)), table["top"].list.len().to_numpy())
+    matrix = np.zeros((len(table), len(class_ids)))
+    matrix[rows, _positions(table["top"].explode().struct.field("class_id"), class_ids)] = values.to_numpy()
+    return matrix
+
+
+def _probability_figures(probabilities: Floats, truth: Ints, intervals_of: IntervalsOf) -> ProbabilityFigures:
+    nll, brier = nll_losses(probabilities, truth), brier_losses(probabilities, truth)
+    confidences, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+
+    def figures(counts: Ints) -> list[float]:
+        error = expected_calibration_error(reliability_bins(confidences, is_right, counts=counts))
+        return [float(np.average(nll, weights=counts)), float(np.average(brier, weights=counts)), error]
+
+    intervals = intervals_of(figures)
+    bins = reliability_bins(confidences, is_right)
+    return ProbabilityFigures(
+        nll=FigureWithInterval.of(intervals[0]),
+        brier=FigureWithInterval.of(intervals[1]),
+        calibration_error=FigureWithInterval.of(intervals[2]),
+        bins=tuple(
+            ReliabilityBin(confidence=confidence, accuracy=accuracy, num_images=count)
+            for confidence, accuracy, count in zip(
+                bins.confidence.tolist(), bins.accuracy.tolist(), bins.count.tolist(), strict=True
+            )
+        ),
+    )
+
+
+def _risk_coverage(confidences: Floats, is_right: Bools, intervals_of: IntervalsOf) -> RiskCoverageFigures:
+    def areas(counts: Ints) -> tuple[float, float]:
+        curve = risk_coverage(confidences, is_right, counts=counts)
+        return curve.area, curve.excess_area
+
+    area, excess = intervals_of(areas)
+    curve = risk_coverage(confidences, is_right)
+    # The first point at or beyond every hundredth: a curve of a million pictures need not have a million points.
+    shares = np.arange(1, NUM_CURVE_POINTS + 1) / NUM_CURVE_POINTS
+    shown = np.unique(np.searchsorted(curve.coverage, shares - 1e-12))
+    return RiskCoverageFigures(
+        coverage=tuple(curve.coverage[shown].tolist()),
+        risk=tuple(curve.risk[shown].tolist()),
+        area=FigureWithInterval.of(area),
+        excess_area=FigureWithInterval.of(excess),
+    )
