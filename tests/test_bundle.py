@@ -6,10 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vision.bundle import BUNDLE_FILES, Bundle, load_bundle
+from vision.classify.novelty import RelativeMahalanobis
 from vision.errors import BundleError
+from vision.files import sha256_of_file
 
 
 @pytest.fixture
@@ -64,3 +67,25 @@ def test_there_is_no_pickle_in_a_bundle(bundle: Bundle) -> None:
 
 def test_the_taxonomy_snapshot_holds_the_bundles_classes_only(bundle: Bundle) -> None:
     assert bundle.info.taxonomy.class_ids == bundle.info.classes
+
+
+def test_a_bundle_from_before_there_were_ranks_and_several_novelty_scores_decides_as_before(copied: Path) -> None:
+    info = json.loads((copied / "bundle.json").read_text())
+    for name in ("novelty_exponent", "unknown_share", "confidence"):
+        del info["decision"][name]
+    with np.load(copied / "reference.npz") as arrays:
+        kept = {k: arrays[k] for k in arrays if k not in ("known_novelty_folds", "known_novelty_ranks")}
+    scores = RelativeMahalanobis.fit(kept["embeddings"], kept["class_indices"]).to_arrays()
+    kept = {k: v for k, v in kept.items() if not k.startswith("novelty_")} | {
+        f"novelty_{k}": v for k, v in scores.items()
+    }
+    np.savez(copied / "reference.npz", **kept)
+    info["files"]["reference.npz"] = sha256_of_file(copied / "reference.npz")
+    (copied / "bundle.json").write_text(json.dumps(info))
+    old = load_bundle(copied)
+    assert old.info.decision is not None
+    assert (old.info.decision.unknown_share, old.info.decision.novelty_exponent) == (0.0, 1.0)
+    assert set(old.reference.novelty[0]) == set(scores)
+    assert old.reference.known is not None
+    assert np.isnan(old.reference.known.novelty_ranks).all()
+    assert len(old.reference.known.novelty_folds) == len(old.reference.known.novelty_scores)

@@ -183,7 +183,7 @@ def test_a_dry_run_tells_the_plan_and_trains_nothing(drawn_run: Path, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert "56 pictures (calibration 12, test 12, train 32), 4 classes" in done.stderr
-    assert "44 passes to compute" in done.stderr
+    assert "12 passes to compute, 32 cached" in done.stderr  # the training pictures were looked at
     assert not (tmp_path / "runs").exists()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -88,9 +88,12 @@ class DecisionInfo(_Part):
         calibration_method: `temperature` or `vector`: logits * scale + bias, then softmax.
         scale: K values.
         bias: K values.
-        novelty_score: Its name; its arrays stand in `reference.npz` under `novelty_`.
+        novelty_score: Its name; its arrays stand in `reference.npz` under `novelty_0_`, `novelty_1_` and so on.
+        novelty_exponent: Of the density of novelty ranks of classes left out; 1 if ranks say nothing.
+        unknown_share: Of pictures whose class is none of the model's, as stated; allowed for in probabilities.
         false_alarms: Share of known pictures that may be called unknown.
         target_accuracy: Of the answers that are given at a class, family or role.
+        confidence: Of the bound behind it.
         roll_up_threshold: The finest node with at least this probability is the answer.
         is_promised: Whether there were enough pictures for the finite-sample bound.
         costs: `taxonomy` answers the class of least expected cost.
@@ -103,8 +106,11 @@ class DecisionInfo(_Part):
     scale: tuple[float, ...]
     bias: tuple[float, ...]
     novelty_score: str
+    novelty_exponent: float = Field(default=1.0, ge=1)
+    unknown_share: float = Field(default=0.0, ge=0, lt=1)
     false_alarms: float
     target_accuracy: float
+    confidence: float = 0.9
     roll_up_threshold: float
     is_promised: bool
     costs: Literal["none", "taxonomy"]
@@ -136,12 +142,16 @@ class KnownPictures:
     Attributes:
         probabilities: (M, K), calibrated.
         class_indices: (M,).
-        novelty_scores: (S,) ascending, by the bundle's score.
+        novelty_scores: (S,) ascending, by the bundle's scores.
+        novelty_folds: (S,) by which of them.
+        novelty_ranks: (M,) share of the others that are less novel; NaN where nothing is known of it.
     """
 
     probabilities: NDArray[np.float64]
     class_indices: NDArray[np.int64]
     novelty_scores: NDArray[np.float64]
+    novelty_folds: NDArray[np.int64]
+    novelty_ranks: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ class Reference:
         class_indices: (R,), index into the bundle's classes.
         attributions: R lines: title, author, licence, source.
         thumbnails: (R, 32, 32) grey, for the baseline that compares pixels; None in bundles written without.
-        novelty: Arrays of the novelty score, if it is one on embeddings.
+        novelty: Arrays of each novelty score, if they are on embeddings: one, or one for each fold of known pictures.
         known: Pictures that thresholds follow from; None in bundles written without.
     """
 
@@ -165,7 +175,7 @@ class Reference:
     class_indices: NDArray[np.int64]
     attributions: list[str]
     thumbnails: NDArray[np.uint8] | None = None
-    novelty: dict[str, NDArray[Any]] = field(default_factory=dict)
+    novelty: tuple[dict[str, NDArray[Any]], ...] = ()
     known: KnownPictures | None = None
 
 
@@ -194,7 +204,7 @@ class Bundle:
                     class_indices=arrays["class_indices"],
                     attributions=[str(line) for line in arrays["attributions"]],
                     thumbnails=arrays.get("thumbnails"),
-                    novelty={key.removeprefix("novelty_"): arrays[key] for key in arrays if key.startswith("novelty_")},
+                    novelty=_novelty_arrays(arrays),
                     known=_known_pictures(arrays),
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -204,11 +214,24 @@ class Bundle:
 def _known_pictures(arrays: Mapping[str, NDArray[Any]]) -> KnownPictures | None:
     if "known_probabilities" not in arrays:
         return None
-    return KnownPictures(
-        arrays["known_probabilities"],
-        arrays["known_class_indices"],
-        arrays["known_novelty_scores"],
-    )
+    older = {  # in bundles from before there were several fits, and ranks
+        "known_novelty_folds": np.zeros(len(arrays["known_novelty_scores"]), dtype=np.int64),
+        "known_novelty_ranks": np.full(len(arrays["known_class_indices"]), np.nan),
+    }
+    names = [f"known_{field.name}" for field in fields(KnownPictures)]
+    return KnownPictures(*(older[name] if name in older and name not in arrays else arrays[name] for name in names))
+
+
+def _novelty_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], ...]:
+    """Of every novelty score; bundles from before there were several have one, without a number in its names."""
+    scores: dict[int, dict[str, NDArray[Any]]] = {}
+    for key in arrays:
+        prefix, _, name = key.partition("_")
+        if prefix == "novelty":
+            number, _, rest = name.partition("_")
+            fold, name = (int(number), rest) if number.isdigit() else (0, name)
+            scores.setdefault(fold, {})[name] = arrays[key]
+    return tuple(scores[fold] for fold in sorted(scores))
 
 
 def load_bundle(folder: Path) -> Bundle:

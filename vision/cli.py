@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vision import __version__
-from vision.errors import InputPathError, MissingExtraError, OutputError, VisionError
+from vision.errors import InputPathError, MissingExtraError, OutputError, UsageError, VisionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vision.config import Config
     from vision.data.manifest import Manifest
     from vision.evaluate.evaluation import Evaluation, FigureWithInterval
+    from vision.evaluate.left_out import LeftOut
     from vision.predictions import Prediction
 
 app = typer.Typer(
@@ -264,28 +265,89 @@ def classify(
 
 @app.command()
 def evaluate(
-    model: ModelOption,
-    manifest_path: Annotated[Path, typer.Option("--manifest", help="The data set with the true labels.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="A bundle: the folder that training wrote.")
+    ] = None,
+    manifest_path: Annotated[Path | None, typer.Option("--manifest", help="The data set with the true labels.")] = None,
     split: Annotated[
         str | None,
         typer.Option("--split", help="Only this split: train, calibration, test or novel. Default: all rows."),
     ] = None,
+    novel: Annotated[
+        bool, typer.Option("--novel", help="Only classes kept out of training; the same as --split novel.")
+    ] = False,
+    left_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--leave-one-out",
+            metavar="CONFIG",
+            help="Instead of judging a bundle: train a probe without each class of this configuration in turn, and "
+            "report what the class is called.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the files go.")] = Path("evaluation"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over an earlier evaluation there.")] = False,
     taxonomy_path: TaxonomyOption = None,
+    overrides: OverridesOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Classify a labelled data set and write predictions, figures and the confusion report.
 
-    Example: vision evaluate -m runs/photos/bundle --manifest data/manifest.csv --split test -o evaluation
+    Examples: vision evaluate -m runs/photos/bundle --manifest data/manifest.csv --split test -o evaluation
+
+    vision evaluate -m runs/demo/bundle --manifest datasets/lookalikes/manifest.csv --novel -o novel
+
+    vision evaluate --leave-one-out configs/demo.yaml -o left-out
     """
+    from vision.evaluate.run import check_may_write
+
+    if left_out is not None:
+        _refuse_beside("--leave-one-out", {"--model": model, "--manifest": manifest_path, "--split": split or novel})
+        check_may_write(out, overwrite=overwrite)
+        _evaluate_without_each_class(left_out, overrides or [], out, cache)
+        return
+    _refuse_beside("--model", {"--set": overrides, "--cache": cache})
+    if model is None or manifest_path is None:
+        raise UsageError("give --model and --manifest, or --leave-one-out CONFIG")
+    if novel and split not in (None, "novel"):
+        raise UsageError(f"--novel means --split novel, not '{split}'; give one of them")
     from vision.bundle import load_bundle
     from vision.data.manifest import load_manifest
-    from vision.evaluate.run import check_may_write
 
     bundle = load_bundle(model)
     manifest = load_manifest(manifest_path)
     check_may_write(out, overwrite=overwrite)
-    _evaluate_bundle(bundle, manifest, split, out, taxonomy_path)
+    _evaluate_bundle(bundle, manifest, "novel" if novel else split, out, taxonomy_path)
+
+
+def _refuse_beside(option: str, others: dict[str, object]) -> None:
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise UsageError(f"{option} does not go with {', '.join(given)}; leave out one or the other")
+
+
+def _evaluate_without_each_class(config_path: Path, overrides: list[str], out: Path, cache: Path | None) -> None:
+    _need_training_extra()
+    from vision.config import load_config
+    from vision.evaluate.left_out import left_out_figures
+    from vision.evaluate.report.left_out import write_left_out
+
+    config = load_config(config_path, overrides)
+    with _spinner("loading torch, checking the data"):
+        from vision.train.features import default_cache_folder
+        from vision.train.leave_one_out import featured_run, leave_one_out
+        from vision.train.training_set import prepare_run
+
+        prepared = prepare_run(config)
+    num_pictures = prepared.manifest.table.filter(prepared.manifest.table["label"].is_in(prepared.classes)).height
+    with _progress("pictures through the network", num_pictures) as advance:
+        run = featured_run(prepared, cache or default_cache_folder(), on_progress=advance)
+    figures = left_out_figures(
+        leave_one_out(run, tell=_say), prepared.taxonomy, title=config.name, known_pictures=run.known_pictures
+    )
+    page = write_left_out(figures, prepared.taxonomy, out)
+    _print_left_out(figures)
+    print(f"report: {page}")
 
 
 @app.command()
@@ -341,7 +403,7 @@ def report(
         folder,
         title=title or (earlier.title if earlier is not None else printable_name(beside.resolve().name)),
         images_dir=images_dir,
-        known_classes=tuple(c.class_id for c in earlier.classes) if earlier is not None else (),
+        known_classes=earlier.known_classes if earlier is not None else (),
         seed=earlier.seed if earlier is not None else 0,
     )
     _print_evaluation(evaluation, folder / REPORT_PAGE)
@@ -362,6 +424,10 @@ def decide_command(
         float | None,
         typer.Option("--false-alarms", min=0.0001, max=0.5, help="Share of known pictures that may be called unknown."),
     ] = None,
+    unknown_share: Annotated[
+        float | None,
+        typer.Option("--unknown-share", min=0, max=0.99, help="Share of pictures whose class no reference set has."),
+    ] = None,
 ) -> None:
     """Decide again from saved rows, with other promises; no picture is read, no network is run.
 
@@ -373,7 +439,9 @@ def decide_command(
     from vision.classify.redecide import redecided, rules_with
     from vision.predictions import load_predictions, predictions_table, read_rows, save_predictions
 
-    rules = rules_with(load_bundle(model), target_accuracy=target_accuracy, false_alarms=false_alarms)
+    rules = rules_with(
+        load_bundle(model), target_accuracy=target_accuracy, false_alarms=false_alarms, unknown_share=unknown_share
+    )
     table = load_predictions(predictions)
     rows = list(redecided(read_rows(table), rules))
     own = set(predictions_table([]).columns)
@@ -488,27 +556,37 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
     _need_training_extra()
     from vision.console import describe_plan
     from vision.data.manifest import load_manifest
-    from vision.train.run_folder import check_run_folder, open_run_folder
+    from vision.train.run_folder import check_run_folder, is_first_process, open_run_folder
 
-    check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
+    is_first = is_first_process()
+    tell = _say if is_first else lambda text: None
+    if is_first:
+        check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
     with _spinner("loading torch, checking the data"):
+        from vision.train.domain import suited_run
         from vision.train.features import default_cache_folder
         from vision.train.run import plan_run, train_run
         from vision.train.training_set import prepare_run
 
         prepared = prepare_run(config, decode=dry_run)
         cache_folder = cache or default_cache_folder()
-        plan = plan_run(prepared, cache_folder)
-    for warning in prepared.warnings:
-        _say(f"warning: {warning}")
+        prepared, findings = suited_run(prepared, cache_folder, dry_run=dry_run)
+        plan = plan_run(prepared, cache_folder, with_schedule=dry_run)
+    for warning in [*prepared.warnings, *findings]:
+        tell(f"warning: {warning}")
     for line in describe_plan(prepared, plan):
-        _say(line)
+        tell(line)
     if dry_run:
-        _say("dry run: everything is in order, nothing was trained")
+        tell("dry run: everything is in order, nothing was trained")
         return
-    open_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
-    with _progress("pictures through the network", plan.num_images_to_see) as advance:
-        result = train_run(prepared, plan, run_dir, cache_folder, tell=_say, on_progress=advance)
+    if is_first:
+        open_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
+    num_views = len(prepared.training.images) + len(prepared.calibration.images)
+    bars = ("pictures through the network", plan.num_images_to_see), ("pictures with views", num_views)
+    with _bars(*bars) as (on_progress, on_views):
+        result = train_run(prepared, plan, run_dir, cache_folder, tell=tell, on_progress=on_progress, on_views=on_views)
+    if not is_first:
+        return
     print(f"bundle: {result.bundle.folder} ({result.bundle.digest[:16]})")
     if result.out_of_fold_path is not None:
         _report_out_of_fold(result.out_of_fold_path, config)
@@ -680,21 +758,38 @@ def _common_images_dir(file_names: Iterable[str], manifest_dir: Path) -> Path:
     return manifest_dir if 2 * found > len(names) else Path()
 
 
-def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
-    def shown(figure: FigureWithInterval) -> str:
-        if figure.value is None:
-            return "-"
-        between = f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else ""
-        return f"{figure.value:.3f}{between}"
+def _shown(figure: FigureWithInterval) -> str:
+    if figure.value is None:
+        return "-"
+    between = f" ({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else ""
+    return f"{figure.value:.3f}{between}"
 
+
+def _print_left_out(figures: LeftOut) -> None:
+    print(f"{figures.title}: {len(figures.classes)} classes, each unknown in turn; most dangerous first")
+    print(f"{'class':<24} {'unknown':>8} {'family':>7} {'wrong':>6} {'>= 90 %':>8} {'AUROC':>6}  most probable")
+    for row in figures.classes:
+        auroc = row.auroc["ours"]
+        print(
+            f"{row.class_id:<24} {row.unknown:>8.0%} {row.right_family:>7.0%} {row.wrong_class:>6.0%} "
+            f"{row.confident_wrong_class:>8.0%} {'-' if auroc is None else f'{auroc:.2f}':>6}  "
+            f"{row.look_alike} {row.look_alike_share:.0%}"
+        )
+    print(f"mean over classes, 95 % interval over classes and groups; known pictures: {figures.known_pictures}")
+    for name in ("unknown", "confident_wrong_class", "softmax_confident", "auroc_ours"):
+        print(f"  {_shown(figures.means[name])}  {name.replace('_', ' ')}")
+    print(f"  {_shown(figures.gain)}  AUROC above {figures.best_baseline.replace('_', ' ')}, the best baseline")
+
+
+def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
     print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
     if sum(novel.num_images for novel in evaluation.novel) < evaluation.num_images:  # else no class can be right
-        print(f"  {shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
-        print(f"  {shown(evaluation.macro_recall)}  macro recall")
+        print(f"  {_shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
+        print(f"  {_shown(evaluation.macro_recall)}  macro recall")
         if evaluation.most_probable is not None:
-            print(f"  {shown(evaluation.most_probable)}  the most probable class is right, named or not")
+            print(f"  {_shown(evaluation.most_probable)}  the most probable class is right, named or not")
         for baseline in evaluation.baselines:
-            print(f"  {shown(baseline.accuracy)}  {baseline.name}")
+            print(f"  {_shown(baseline.accuracy)}  {baseline.name}")
             ours = evaluation.most_probable or evaluation.accuracy
             if (baseline.accuracy.value or 0) > (ours.value or 0):
                 _say(
@@ -704,14 +799,20 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         levels = ", ".join(f"{level} {share:.0%}" for level, share in evaluation.answers.by_level.items())
         print(f"answered: {levels}")
         if evaluation.answers.num_answers:
-            print(f"  {shown(evaluation.answers.right)}  of the answers at class, family or role are right")
+            print(f"  {_shown(evaluation.answers.right)}  of the answers at class, family or role are right")
+    if evaluation.calibration is not None:
+        calibration = evaluation.calibration
+        error, before = calibration.after.calibration_error, calibration.before
+        plain = f"; {before.calibration_error.value:.3f} by plain softmax" if before is not None else ""
+        print(f"  {_shown(error)}  calibration error of the most probable class{plain}")
     for novel in evaluation.novel:
         print(f"{novel.class_id}, which the model never saw, {novel.num_images} pictures:")
         print(f"  {novel.unknown:6.1%} called unknown")
         print(f"  {novel.right_above:6.1%} given the right family or role")
         print(f"  {novel.wrong_above:6.1%} given a wrong family or role")
         print(f"  {novel.wrong_class:6.1%} given the name of another class")
-        print(f"  {novel.confident_wrong_class:6.1%} so with 90 % or more; plain softmax {novel.softmax_confident:.1%}")
+        plain = "" if novel.softmax_confident is None else f"; plain softmax {novel.softmax_confident:.1%}"
+        print(f"  {novel.confident_wrong_class:6.1%} so with 90 % or more{plain}")
         names = ", ".join(f"{name} {count}" for name, count in novel.most_probable[:5])
         print(f"  most probable class: {names}")
     if evaluation.num_trained_on:
@@ -749,17 +850,33 @@ def _spinner(text: str) -> Iterator[None]:
 @contextmanager
 def _progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on stderr with the time left; nothing where stderr is no terminal."""
+    with _bars((text, total)) as (advance,):
+        yield advance
+
+
+@contextmanager
+def _bars(*bars: tuple[str, int | None]) -> Iterator[list[Callable[[int], None]]]:
+    """Several bars, each shown from its first step on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda count: None
+        yield [lambda count: None for _ in bars]
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda count: progress.advance(task, count)
+
+        def bar(text: str, total: int | None, *, is_first: bool) -> Callable[[int], None]:
+            task = progress.add_task(text, total=total, visible=is_first, start=is_first)
+
+            def advance(count: int) -> None:
+                progress.start_task(task)
+                progress.update(task, advance=count, visible=True)
+
+            return advance
+
+        yield [bar(text, total, is_first=position == 0) for position, (text, total) in enumerate(bars)]
 
 
 def _printable(text: str) -> str:

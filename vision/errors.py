@@ -64,6 +64,10 @@ class InputPathError(VisionError):
     """A path, pattern or list given on the command line leads nowhere."""
 
 
+class UsageError(VisionError):
+    """Options of a command that do not go together, or one that is missing."""
+
+
 class MissingExtraError(VisionError):
     """A command needs packages of an extra that is not installed."""
 

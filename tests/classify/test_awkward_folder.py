@@ -140,10 +140,10 @@ def test_an_awkward_but_whole_picture_is_classified(answers: tuple[int, Rows, li
 
 
 @pytest.mark.parametrize("name", [name for name in READABLE if "one-pixel" not in name])
-def test_an_awkward_copy_of_the_same_picture_gets_the_same_answer(
+def test_an_awkward_copy_of_the_same_picture_is_most_probably_the_same_class(
     answers: tuple[int, Rows, list[str]], name: str
 ) -> None:
-    assert answers[1][name]["label"] == "tor-m1"
+    assert answers[1][name]["top"][0]["class_id"] == "tor-m1"
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -10,16 +10,23 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from vision.classify.novelty import LOGIT_SCORES, NearestNeighbourScore
+from vision.classify.novelty import (
+    LOGIT_SCORES,
+    EmbeddingScore,
+    NearestNeighbourScore,
+    NoveltyRanking,
+)
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
+    _mean_surprise,
     choose_calibration,
     choose_novelty_score,
-    held_out_novelty_scores,
+    held_out_novelty,
     novelty_threshold,
     temperature_calibration,
     vector_calibration,
 )
+from vision.train.folds import group_folds
 from vision.train.probe import fit_probe, fit_temperature
 
 Floats = NDArray[np.float64]
@@ -143,12 +150,15 @@ def test_copies_of_a_picture_do_not_stand_on_both_sides() -> None:
     )
 
 
-def vehicles(num_per_class: int = 24, seed: int = 0) -> tuple[Floats, Ints, list[str]]:
-    """Five classes as tight clusters in 12 dimensions; groups of three."""
+NO_LOGITS = np.empty((0, 5))
+
+
+def vehicles(num_per_class: int = 24, seed: int = 0, dims: int = 12) -> tuple[Floats, Ints, list[str]]:
+    """Five classes as tight clusters; groups of three."""
     generator = np.random.default_rng(seed)
-    means = 3 * generator.normal(size=(5, 12))
+    means = 3 * generator.normal(size=(5, dims))
     class_indices = np.repeat(np.arange(5), num_per_class)
-    rows = means[class_indices] + generator.normal(0, 0.8, (len(class_indices), 12))
+    rows = means[class_indices] + generator.normal(0, 0.8, (len(class_indices), dims))
     return rows, class_indices, [f"group-{row // 3}" for row in range(len(rows))]
 
 
@@ -223,27 +233,79 @@ def test_held_out_scores_are_those_of_a_score_that_never_saw_the_group() -> None
     rows, class_indices, groups = vehicles(9)
     for row in range(1, len(rows), 3):
         rows[row] = rows[row - 1]  # twins within a group
-    scores = held_out_novelty_scores("nearest_neighbour", rows, lambda train: rows, class_indices, groups)
-    assert (scores > 1e-4).all()
+    held_out = held_out_novelty(
+        "nearest_neighbour", NO_LOGITS, rows, class_indices, group_folds(class_indices, groups, 5, 0)
+    )
+    assert (held_out.scores > 1e-4).all()
     assert (NearestNeighbourScore.fit(rows).score(rows) < 1e-5).all()
 
 
-def test_held_out_scores_of_logits_come_from_the_refitted_classifier() -> None:
+def test_held_out_scores_of_logits_and_their_ranks_among_one_another() -> None:
     rows, class_indices, groups = vehicles(9)
-
-    def refit(train: Ints) -> Floats:
-        is_train = np.isin(np.arange(len(rows)), train)
-        return np.where(is_train[:, None], 9.0, 1.0) * np.eye(5)[class_indices]
-
-    scores = held_out_novelty_scores("max_softmax", rows, refit, class_indices, groups)
-    np.testing.assert_allclose(scores, 1 - np.e / (np.e + 4))
+    logits = np.arange(1.0, 46)[:, None] * np.eye(5)[class_indices]  # surer and surer
+    held_out = held_out_novelty("max_softmax", logits, rows, class_indices, group_folds(class_indices, groups, 5, 0))
+    np.testing.assert_allclose(held_out.scores, LOGIT_SCORES["max_softmax"](logits))
+    np.testing.assert_allclose(held_out.ranks[:20], np.arange(44, 24, -1) / 45)
+    assert held_out.fitted == ()
 
 
 def test_a_class_of_one_group_has_no_held_out_score() -> None:
     rows, class_indices, groups = vehicles(9)
     groups = ["only" if c == 4 else g for c, g in zip(class_indices, groups, strict=True)]
-    scores = held_out_novelty_scores("nearest_neighbour", rows, lambda train: rows, class_indices, groups)
-    np.testing.assert_array_equal(np.isnan(scores), class_indices == 4)
+    folds = group_folds(class_indices, groups, 5, 0)
+    held_out = held_out_novelty("nearest_neighbour", NO_LOGITS, rows, class_indices, folds)
+    np.testing.assert_array_equal(np.isnan(held_out.scores), class_indices == 4)
+    np.testing.assert_array_equal(np.isnan(held_out.ranks), class_indices == 4)
+
+
+def test_the_left_out_class_and_held_out_groups_have_no_say_in_the_axes() -> None:
+    rows, class_indices, groups = vehicles(9)
+    seen: list[Floats] = []
+
+    def fit(embeddings: Floats, of_classes: Ints) -> EmbeddingScore:
+        seen.append(embeddings)
+        return NearestNeighbourScore.fit(embeddings, of_classes)
+
+    choose_novelty_score(rows, lambda train: np.zeros((45, 5)), class_indices, groups, candidates={"any": fit})
+    folds = group_folds(class_indices, groups, 3, 0)
+    held_out_novelty("any", NO_LOGITS, rows, class_indices, folds, candidates={"any": fit})
+    assert len(seen) == 5 * 3 + 3
+    for standardised in seen:
+        np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(standardised.std(axis=0), 1)
+
+
+@pytest.mark.parametrize("name", ["nearest_neighbour", "relative_mahalanobis"])
+def test_out_of_fold_ranks_of_further_known_pictures_are_even(name: str) -> None:
+    """With more features than pictures, as with photographs; a score of all pictures would rank them far too low."""
+    ranks = []
+    for seed in range(12):
+        rows, class_indices, groups = vehicles(24, seed, dims=150)
+        is_old = np.arange(len(rows)) % 24 < 12
+        old, of_old = rows[is_old], class_indices[is_old]
+        folds = group_folds(of_old, [g for g, is_in in zip(groups, is_old, strict=True) if is_in], 4, 0)
+        held_out = held_out_novelty(name, NO_LOGITS, old, of_old, folds)
+        ranking = NoveltyRanking.of(name, held_out.fitted, held_out.scores, held_out.folds)
+        ranks.append(ranking.ranks(np.empty((60, 5)), rows[~is_old]))
+    shares = [(np.concatenate(ranks) > 1 - share).mean() for share in (0.05, 0.2, 0.5)]
+    np.testing.assert_allclose(shares, [0.05, 0.2, 0.5], atol=0.05)
+
+
+def test_the_exponent_follows_the_auroc() -> None:
+    """Ranks of density a r^(a-1) have the mean a / (a + 1), which is the AUROC."""
+    generator = np.random.default_rng(12)
+    known = generator.random(4000)
+    for exponent in (1.0, 2.0, 5.0):
+        surprise = _mean_surprise(known, generator.random(4000) ** (1 / exponent))
+        assert 1 / surprise == pytest.approx(exponent, rel=0.05)
+
+
+def test_a_score_that_tells_nothing_has_the_exponent_of_no_information() -> None:
+    rows, class_indices, groups = vehicles()
+    trials = choose_novelty_score(rows, lambda train: np.zeros((len(rows), 5)), class_indices, groups)
+    by_name = {trial.name: trial for trial in trials}
+    assert by_name["energy"].exponent == 1.0
+    assert by_name["nearest_neighbour"].exponent > 5
 
 
 def test_the_threshold_keeps_false_alarms_at_the_stated_share_over_many_samples() -> None:

@@ -4,10 +4,12 @@ The steps, in this order, wherever an answer is made:
 
 1. logits * scale + bias, softmax: calibrated probabilities of the classes;
 2. a picture that is more novel than all but `false_alarms` of the known pictures held out is "unknown";
-3. else the finest of class, family and role whose probability reaches the threshold, or "unknown" if none does; with
+3. else all probabilities are multiplied by that of the class being one of the model's, which falls with novelty;
+4. the finest of class, family and role whose probability reaches the threshold, or "unknown" if none does; with
    costs, the class is the one of least expected cost. The probability of "unknown" is the novelty's rank in step 2, and
    here that of the most probable role being wrong;
-4. beside it, always: the classes with their probabilities, the label set, the cue against the runner-up.
+5. beside it, always: the classes with their probabilities, the label set, the cue against the runner-up; these take the
+   class as one of the model's.
 
 K classes.
 """
@@ -22,10 +24,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.bundle import Bundle, BundleInfo, Reference
+from vision.bundle import Bundle, BundleInfo, DecisionInfo, KnownPictures, Reference
 from vision.classify.label_sets import LabelSetRule
-from vision.classify.novelty import LOGIT_SCORES, EmbeddingScore, load_embedding_score
-from vision.classify.roll_up import ClassTree, build_class_tree, least_cost_class, node_probabilities, rolled_up_answers
+from vision.classify.novelty import NoveltyRanking, known_probability, load_embedding_score
+from vision.classify.roll_up import (
+    ClassTree,
+    RollUpThreshold,
+    build_class_tree,
+    fit_roll_up_threshold,
+    least_cost_class,
+    node_probabilities,
+    rolled_up_answers,
+)
 from vision.predictions import ClassProbability, Level
 from vision.taxonomy import Taxonomy
 
@@ -56,6 +66,8 @@ class DecisionRules:
         roll_up_threshold: Least probability of an answer.
         label_sets: What makes the label set; None for none.
         use_costs: Answer the class of least expected cost.
+        unknown_share: Of pictures whose class is none of the model's; probabilities allow for it.
+        novelty_exponent: How much more novel these are, see `known_probability`.
     """
 
     taxonomy: Taxonomy
@@ -64,6 +76,8 @@ class DecisionRules:
     roll_up_threshold: float
     label_sets: LabelSetRule | None
     use_costs: bool
+    unknown_share: float = 0.0
+    novelty_exponent: float = 1.0
 
     @cached_property
     def tree(self) -> ClassTree:
@@ -81,34 +95,62 @@ class NoveltyMeter:
 
     def __init__(self, info: BundleInfo, reference: Reference) -> None:
         assert info.decision is not None
-        assert reference.known is not None
-        self._name = info.decision.novelty_score
-        self._known = reference.known.novelty_scores
-        self._score: EmbeddingScore | None = (
-            None if self._name in LOGIT_SCORES else load_embedding_score(reference.novelty)
+        known = reference.known
+        assert known is not None
+        scores = [load_embedding_score(arrays) for arrays in reference.novelty]
+        self._ranking = NoveltyRanking.of(
+            info.decision.novelty_score, scores, known.novelty_scores, known.novelty_folds
         )
 
     def rank(self, logits: NDArray[np.floating], embedding: NDArray[np.floating]) -> float:
-        """Of one picture, logits (K,) and embedding (D,): in [0, 1]."""
-        score = (LOGIT_SCORES[self._name](logits[None]) if self._score is None else self._score.score(embedding[None]))[
-            0
-        ]
-        # As in split-conformal tests, the picture counts as one of them: with few pictures nothing is beyond all.
-        return float(np.searchsorted(self._known, score, side="left") / (len(self._known) + 1))
+        """Of one picture, logits (K,) and embedding (D,): in [0, 1)."""
+        return float(self._ranking.ranks(logits[None], embedding[None])[0])
 
 
 def rules_of(bundle: Bundle) -> DecisionRules | None:
     """The rules that training left in a bundle; None in bundles from before there were any."""
-    info, decision = bundle.info, bundle.info.decision
-    if decision is None or bundle.reference.known is None:
+    info = bundle.info
+    if info.decision is None or bundle.reference.known is None:
         return None
+    return rules_from(info.decision, info.taxonomy, info.classes)
+
+
+def rules_from(decision: DecisionInfo, taxonomy: Taxonomy, classes: tuple[str, ...]) -> DecisionRules:
+    """The rules that were fitted for these K classes."""
     return DecisionRules(
-        info.taxonomy,
-        info.classes,
+        taxonomy,
+        classes,
         decision.false_alarms,
         decision.roll_up_threshold,
         LabelSetRule(**decision.label_sets.model_dump()),
         decision.costs == "taxonomy",
+        decision.unknown_share,
+        decision.novelty_exponent,
+    )
+
+
+def fit_threshold(
+    known: KnownPictures,
+    tree: ClassTree,
+    *,
+    unknown_share: float,
+    novelty_exponent: float,
+    target_accuracy: float,
+    confidence: float,
+) -> RollUpThreshold:
+    """The threshold that keeps a promise about pictures of known classes, where probabilities allow for others.
+
+    Without such an allowance, or if novelty says nothing, answers are those of the probabilities alone.
+    """
+    is_learnt = known.probabilities[np.arange(len(known.class_indices)), known.class_indices] > 0
+    is_known = known_probability(known.novelty_ranks, unknown_share, novelty_exponent)
+    return fit_roll_up_threshold(
+        (known.probabilities * is_known[:, None])[is_learnt],
+        known.class_indices[is_learnt],
+        tree,
+        target_accuracy=target_accuracy,
+        confidence=confidence,
+        scale=1 - unknown_share,
     )
 
 
@@ -169,27 +211,37 @@ def decide(
             "a class that training did not show, or no vehicle"
         )
         return Decision(UNKNOWN, UNKNOWN, novelty_rank, reason, top, cues, label_set)
-    answers = rolled_up_answers(probabilities[None], rules.tree, rules.roll_up_threshold)
+    rank = np.array([np.nan if novelty_rank is None else novelty_rank])
+    is_known = known_probability(rank, rules.unknown_share, rules.novelty_exponent)[0]
+    # The second row is the same picture without a rank: what the first adds to its coarseness is due to novelty.
+    allowed = np.outer([is_known, 1 - rules.unknown_share], probabilities)  # (2, K)
+    answers = rolled_up_answers(allowed, rules.tree, rules.roll_up_threshold)
     level_index, node_index = int(answers.level_indices[0]), int(answers.node_indices[0])
+    doubt = ""
+    if novelty_rank is not None and level_index > answers.level_indices[1]:
+        doubt = (
+            f"less like the training pictures than {novelty_rank:.0%} of known pictures, "
+            "so allowing for classes never seen: "
+        )
     if level_index == len(rules.tree.levels):
-        unsure = f"no class, family or role reaches {rules.roll_up_threshold:.0%}"
-        by_role = float(node_probabilities(probabilities[None], rules.tree)[-1].max())
+        unsure = f"{doubt}no class, family or role reaches {rules.roll_up_threshold:.0%}"
+        by_role = float(node_probabilities(allowed[:1], rules.tree)[-1].max())
         return Decision(UNKNOWN, UNKNOWN, 1 - by_role, unsure, top, cues, label_set)
     level = rules.tree.levels[level_index]
     label, probability = level.node_ids[node_index], float(answers.probabilities[0])
     if level.level != "class":
         alike = ", look-alikes" if cues else ""
         reason = (
-            f"no class is probable enough ({rules.roll_up_threshold:.0%}): {first.class_id} and "
+            f"{doubt}no class is probable enough ({rules.roll_up_threshold:.0%}): {first.class_id} and "
             f"{ranked[1].class_id}{alike} come first; the {level.level} is"
         )
         return Decision(label, level.level, probability, reason, top, cues, label_set)
     reason = _class_reason(ranked, cues)
     if rules.use_costs:
-        cheapest = int(least_cost_class(probabilities[None], rules.costs)[0])
+        cheapest = int(least_cost_class(allowed[:1], rules.costs)[0])
         if classes[cheapest] != label:
             reason = f"least expected cost; {label} is more probable, but costs more where it is wrong"
-            label, probability = classes[cheapest], float(probabilities[cheapest])
+            label, probability = classes[cheapest], float(allowed[0, cheapest])
     return Decision(label, "class", probability, reason, top, cues, label_set)
 
 

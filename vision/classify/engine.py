@@ -136,8 +136,7 @@ def nearest_similarities(embedding: NDArray[np.floating], references: NDArray[np
     """Cosine similarity of one embedding (D,) to unit-length references (R, D): (R,), in [-1, 1]."""
     unit = np.asarray(embedding, dtype=np.float64)
     unit = unit / max(float(np.linalg.norm(unit)), 1e-12)
-    similarities: NDArray[np.float64] = np.clip(references.astype(np.float64) @ unit, -1.0, 1.0)
-    return similarities
+    return np.clip((references @ unit.astype(np.float32)).astype(np.float64), -1.0, 1.0)
 
 
 def _digest_or_empty(path: Path) -> str:

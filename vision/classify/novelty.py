@@ -8,8 +8,9 @@ a picture counts as unknown, is settled in `vision.train.decision_fitting`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -210,14 +211,29 @@ class RelativeMahalanobis:
     def score(self, embeddings: NDArray[np.floating]) -> Floats:
         """(N, D) -> (N,)."""
         centred = _unit_rows(embeddings) - self.centre
-        coordinates = centred @ self.basis  # (N, r)
-        outside = np.maximum((centred**2).sum(axis=1) - (coordinates**2).sum(axis=1), 0.0)
-        axes = coordinates @ self.whitener
+        basis, class_means, weights = self._sum_of_squares
+        axes = centred.astype(np.float32) @ basis  # (N, r)
         # |x - m|^2 - |x|^2, so that the square that all classes share is counted once.
-        to_classes = (self.class_means**2).sum(axis=1) - 2 * axes @ self.class_means.T  # (N, C)
-        to_background = (axes**2 * (1 / self.background_variances - 1)).sum(axis=1)
-        score: Floats = to_classes.min(axis=1) - to_background + self.residual_weight * outside
+        to_classes = self._mean_squares - 2 * axes @ class_means.T  # (N, C)
+        shared = axes.astype(np.float64) ** 2 @ weights + self.residual_weight * (centred**2).sum(axis=1)
+        score: Floats = to_classes.min(axis=1) + shared
         return score
+
+    @cached_property
+    def _mean_squares(self) -> Floats:
+        return (self.class_means**2).sum(axis=1)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _sum_of_squares(self) -> tuple[NDArray[np.float32], NDArray[np.float32], Floats]:
+        """Axes (D, r) in which all that classes share is a sum of squares, class means (C, r) and weights (r,) there.
+
+        So a picture takes one product, in single precision: it moves scores by some 1e-5 of their deviation.
+        """
+        to_background = self.whitener * (1 / self.background_variances - 1) @ self.whitener.T
+        # The length outside of the basis is the whole length less that inside.
+        weights, turn = np.linalg.eigh(-to_background - self.residual_weight * np.eye(len(self.whitener)))
+        basis, class_means = self.basis @ turn, self.class_means @ self.whitener.T @ turn
+        return basis.astype(np.float32), class_means.astype(np.float32), weights
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """For an .npz."""
@@ -239,12 +255,114 @@ class RelativeMahalanobis:
         return cls(**values, residual_weight=float(arrays["residual_weight"].item()))
 
 
+@dataclass(frozen=True)
+class StandardisedScore:
+    """A score on embeddings that are standardised first, by the pictures that it was fitted on and no others.
+
+    With statistics of all pictures, those held out and classes left out would have a say in the axes, and seem known.
+
+    Attributes:
+        mean: (D,) of the references.
+        scale: (D,) their standard deviation; 1 where they do not vary.
+        inner: The score on standardised embeddings.
+    """
+
+    mean: Floats
+    scale: Floats
+    inner: EmbeddingScore
+
+    @classmethod
+    def fit(
+        cls,
+        fit: Callable[[NDArray[np.floating], Ints], EmbeddingScore],
+        embeddings: NDArray[np.floating],
+        class_indices: Ints,
+    ) -> StandardisedScore:
+        """A score of any kind, fitted by `fit` on references (R, D) of classes (R,)."""
+        exact = np.asarray(embeddings, dtype=np.float64)
+        mean, deviation = exact.mean(axis=0), exact.std(axis=0)
+        scale = np.where(deviation > 1e-9, deviation, 1.0)  # as in the probe
+        return cls(mean, scale, fit((exact - mean) / scale, class_indices))
+
+    def score(self, embeddings: NDArray[np.floating]) -> Floats:
+        """(N, D) -> (N,)."""
+        return self.inner.score((embeddings - self.mean) / self.scale)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """For an .npz."""
+        return {**self.inner.to_arrays(), "mean": self.mean, "scale": self.scale}
+
+
+@dataclass(frozen=True)
+class NoveltyRanking:
+    """How novel pictures are beside known pictures, each by a score that was fitted without it.
+
+    Scores of two fits cannot be compared, least of all Mahalanobis distances fitted on fewer pictures than features.
+    So where known pictures were held out in folds, a picture is compared with those of each fold by the score of that
+    fold: cross-conformal prediction (Vovk 2015, arXiv 1208.0806; CV+ of Barber et al. 2021, arXiv 1905.02928).
+
+    Attributes:
+        name: Of the score.
+        scores: F, one for each fold, or one; none for a name in `LOGIT_SCORES`, which need no fit.
+        known: Scores of known pictures, ascending, for each of these; a single one for logits.
+    """
+
+    name: str
+    scores: tuple[EmbeddingScore, ...]
+    known: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, name: str, scores: Sequence[EmbeddingScore], known_scores: Floats, known_folds: Ints) -> NoveltyRanking:
+        """The ranking among known pictures with these scores (S,), each by the score with its number in (S,)."""
+        folds = [known_scores[known_folds == number] for number in range(max(len(scores), 1))]
+        return cls(name, tuple(scores), tuple(np.sort(of_fold) for of_fold in folds))
+
+    def ranks(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
+        """Share of the known pictures that are less novel, in [0, 1): (N, K) and (N, D) -> (N,)."""
+        counts = np.zeros(len(logits))
+        for known, scores in zip(self.known, self._by_fold(logits, embeddings), strict=True):
+            counts += np.searchsorted(known, scores, side="left")
+        # As in split-conformal tests, the picture counts as one of them: with few pictures nothing is beyond all.
+        ranks: Floats = counts / (sum(map(len, self.known)) + 1)
+        return ranks
+
+    def mean_scores(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
+        """Novelty itself, which tells pictures apart that are beyond all known ones: mean over folds, (N,)."""
+        mean: Floats = np.mean(self._by_fold(logits, embeddings), axis=0)
+        return mean
+
+    def _by_fold(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> list[Floats]:
+        if self.name in LOGIT_SCORES:
+            return [LOGIT_SCORES[self.name](logits)]
+        return [score.score(embeddings) for score in self.scores]
+
+
+def known_probability(ranks: NDArray[np.floating], unknown_share: float, exponent: float) -> Floats:
+    """Probability that a picture is of a class which the model knows, by its novelty's rank; (N,) in (0, 1].
+
+    Bayes' rule. Ranks of known pictures are uniform. Those of classes left out have the density a r^(a-1), which rises
+    with r; its mean a / (a + 1) is the AUROC of the novelty score. A picture without a rank (NaN) has the share.
+
+    Args:
+        ranks: (N,), from `NoveltyRanking`.
+        unknown_share: Of pictures whose class is none of the model's, in [0, 1).
+        exponent: a >= 1; 1 if ranks say nothing.
+    """
+    density = np.where(np.isnan(ranks), 1.0, exponent * np.asarray(ranks, dtype=np.float64) ** (exponent - 1))
+    probability: Floats = (1 - unknown_share) / (1 - unknown_share + unknown_share * density)
+    return probability
+
+
 def load_embedding_score(arrays: Mapping[str, NDArray[np.generic]]) -> EmbeddingScore:
     """The score that some `to_arrays` wrote, of whichever kind.
 
     Raises:
         ValueError: The arrays are of no known kind.
     """
+    if "mean" in arrays:
+        inner = {key: array for key, array in arrays.items() if key not in ("mean", "scale")}
+        mean, scale = (np.asarray(arrays[key], dtype=np.float64) for key in ("mean", "scale"))
+        return StandardisedScore(mean, scale, load_embedding_score(inner))
     kind = str(arrays["kind"])
     if kind == "nearest_neighbour":
         return NearestNeighbourScore.from_arrays(arrays)

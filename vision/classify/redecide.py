@@ -11,34 +11,43 @@ from dataclasses import replace
 import numpy as np
 
 from vision.bundle import Bundle
-from vision.classify.decision import DecisionRules, decide, rules_of
-from vision.classify.roll_up import build_class_tree, fit_roll_up_threshold
+from vision.classify.decision import DecisionRules, decide, fit_threshold, rules_of
 from vision.errors import PredictionsError
 from vision.predictions import Prediction
 
 
-def rules_with(bundle: Bundle, *, target_accuracy: float | None, false_alarms: float | None) -> DecisionRules:
+def rules_with(
+    bundle: Bundle,
+    *,
+    target_accuracy: float | None = None,
+    false_alarms: float | None = None,
+    unknown_share: float | None = None,
+) -> DecisionRules:
     """A bundle's rules with other promises; the threshold follows from the known pictures that the bundle keeps.
 
     Raises:
         PredictionsError: The bundle keeps none.
     """
-    rules = rules_of(bundle)
-    known = bundle.reference.known
-    if rules is None or known is None:
+    rules, info, known = rules_of(bundle), bundle.info.decision, bundle.reference.known
+    if rules is None or info is None or known is None:
         raise PredictionsError(
             f"{bundle.folder}: written before bundles kept what decisions follow from; train it again"
         )
-    if target_accuracy is not None:
-        learnable = known.probabilities[np.arange(len(known.class_indices)), known.class_indices] > 0
-        threshold = fit_roll_up_threshold(
-            known.probabilities[learnable],
-            known.class_indices[learnable],
-            build_class_tree(rules.taxonomy, rules.classes),
-            target_accuracy=target_accuracy,
-        )
-        rules = replace(rules, roll_up_threshold=threshold.value)
-    return rules if false_alarms is None else replace(rules, false_alarms=false_alarms)
+    if false_alarms is not None:
+        rules = replace(rules, false_alarms=false_alarms)
+    if unknown_share is not None:
+        rules = replace(rules, unknown_share=unknown_share)
+    if target_accuracy is None and unknown_share is None:
+        return rules
+    threshold = fit_threshold(
+        known,
+        rules.tree,
+        unknown_share=rules.unknown_share,
+        novelty_exponent=rules.novelty_exponent,
+        target_accuracy=info.target_accuracy if target_accuracy is None else target_accuracy,
+        confidence=info.confidence,
+    )
+    return replace(rules, roll_up_threshold=threshold.value)
 
 
 def redecided(rows: Iterator[Prediction], rules: DecisionRules) -> Iterator[Prediction]:

@@ -141,6 +141,7 @@ def fit_roll_up_threshold(
     target_accuracy: float = 0.95,
     confidence: float = 0.9,
     groups: Sequence[str] | None = None,
+    scale: float = 1.0,
 ) -> RollUpThreshold:
     """The lowest threshold at which answers are right as often as wanted, with a finite-sample promise.
 
@@ -167,9 +168,13 @@ def fit_roll_up_threshold(
         groups: N names. Pictures of one group rise and fall together; then the sample size is the number of groups
             that have answers, or less where groups are of unequal size (Kish 1965: square of the sum of the sizes by
             the sum of their squares). None takes all pictures as independent.
+        scale: What `THRESHOLDS` and the least of a best effort are multiplied by, in (0, 1]: the share of pictures of
+            known classes, where probabilities allow for others.
     """
     candidates = _candidates(probabilities, tree)
-    trials = [_trial(_finest_sure(*candidates, value), class_indices, tree, value, groups) for value in THRESHOLDS]
+    trials = [
+        _trial(_finest_sure(*candidates, value * scale), class_indices, tree, value, groups) for value in THRESHOLDS
+    ]
     promised = None
     level = 0.0
     for trial in trials:
@@ -180,7 +185,7 @@ def fit_roll_up_threshold(
             level = 0.0
     chosen = promised or _best_effort(trials, target_accuracy)
     return RollUpThreshold(
-        value=chosen.threshold,
+        value=NO_THRESHOLD if chosen.threshold == NO_THRESHOLD else chosen.threshold * scale,
         is_promised=promised is not None,
         accuracy=chosen.accuracy,
         lower_bound=accuracy_lower_bound(chosen.num_wrong, chosen.sample_size, confidence),
@@ -263,10 +268,10 @@ def _tree_level(level: Level, parents: list[str]) -> TreeLevel:
 
 def _sum_columns(probabilities: Floats, node_of_class: Ints, num_nodes: int) -> Floats:
     """(N, K) -> (N, M). Added one after another, so that rounding does not depend on N."""
-    sums = np.zeros((len(probabilities), num_nodes))
-    for class_index, node_index in enumerate(node_of_class.tolist()):
-        sums[:, node_index] += probabilities[:, class_index]
-    return sums
+    num_rows = len(probabilities)
+    places = np.arange(num_rows)[:, None] * num_nodes + node_of_class  # (N, K)
+    sums = np.bincount(places.ravel(), weights=probabilities.ravel(), minlength=num_rows * num_nodes)
+    return np.asarray(sums.reshape(num_rows, num_nodes), dtype=np.float64)
 
 
 def _candidates(probabilities: Floats, tree: ClassTree) -> tuple[Ints, Floats]:
