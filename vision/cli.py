@@ -302,7 +302,10 @@ def evaluate(
     from vision.evaluate.run import check_may_write
 
     if left_out is not None:
-        _refuse_beside("--leave-one-out", {"--model": model, "--manifest": manifest_path, "--split": split or novel})
+        _refuse_beside(
+            "--leave-one-out",
+            {"--model": model, "--manifest": manifest_path, "--split": split or novel, "--taxonomy": taxonomy_path},
+        )
         check_may_write(out, overwrite=overwrite)
         _evaluate_without_each_class(left_out, overrides or [], out, cache)
         return
@@ -560,7 +563,7 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
 
     is_first = is_first_process()
     tell = _say if is_first else lambda text: None
-    if is_first:
+    if is_first and not (resume and config.train.strategy == "finetune"):  # its settings may yet change
         check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
     with _spinner("loading torch, checking the data"):
         from vision.train.domain import suited_run
@@ -579,8 +582,10 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
     if dry_run:
         tell("dry run: everything is in order, nothing was trained")
         return
+    if not is_first and config.train.strategy == "probe":
+        return  # one process fits it
     if is_first:
-        open_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
+        open_run_folder(run_dir, prepared.config, resume=resume, overwrite=overwrite)
     num_views = len(prepared.training.images) + len(prepared.calibration.images)
     bars = ("pictures through the network", plan.num_images_to_see), ("pictures with views", num_views)
     with _bars(*bars) as (on_progress, on_views):
@@ -826,7 +831,7 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
 def _need_training_extra(*also: str) -> None:
     from importlib.util import find_spec
 
-    needed = ("torch", "timm", "sklearn", "onnx", "onnxscript", "albumentations", *also)
+    needed = ("torch", "timm", "sklearn", "onnx", "onnxscript", "albumentations", "accelerate", "peft", *also)
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingExtraError(

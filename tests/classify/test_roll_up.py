@@ -16,7 +16,6 @@ from vision.classify.roll_up import (
     accuracy_lower_bound,
     binomial_cdf,
     build_class_tree,
-    conformal_roll_up_threshold,
     expected_costs,
     fit_roll_up_threshold,
     least_cost_class,
@@ -260,35 +259,6 @@ def test_grouped_pictures_keep_the_promise_where_independent_ones_would_not(tree
             kept[use_groups] += not fitted.is_promised or true_accuracy[fitted.value] >= 0.9
     assert kept[True] >= 18
     assert kept[False] < 18
-
-
-def test_the_threshold_of_goren_keeps_wrong_answers_rare_on_average(tree: ClassTree) -> None:
-    probabilities, truths = pictures(6000, 9, 2.0)
-    wrong = []
-    for division in range(100):
-        order = np.random.default_rng(division).permutation(6000)
-        fit_rows, test_rows = order[:80], order[80:1080]
-        threshold = conformal_roll_up_threshold(probabilities[fit_rows], truths[fit_rows], tree, target_accuracy=0.9)
-        answers = rolled_up_answers(probabilities[test_rows], tree, threshold)
-        wrong.append(1 - right_answers(answers, truths[test_rows], tree).mean())
-    assert 0.07 < np.mean(wrong) < 0.11
-
-
-def test_the_threshold_of_goren_by_hand(tree: ClassTree) -> None:
-    # Right at every threshold above: 0 (always right), 0.6 (class wrong, family right), 0.7 (family wrong).
-    probabilities = np.array([[0.9, 0.1, 0, 0, 0], [0.6, 0.3, 0.1, 0, 0], [0.4, 0.3, 0.2, 0.1, 0]])
-    truths = np.array([0, 1, 2])
-    threshold = conformal_roll_up_threshold(probabilities, truths, tree, target_accuracy=0.5)
-    assert threshold == np.nextafter(0.6, 1)
-    assert conformal_roll_up_threshold(probabilities, truths, tree, target_accuracy=0.75) == pytest.approx(0.7)
-    assert conformal_roll_up_threshold(probabilities, truths, tree, target_accuracy=0.95) == NO_THRESHOLD
-
-
-def test_a_tie_that_is_never_answered_does_not_raise_the_threshold_of_goren(tree: ClassTree) -> None:
-    # The class is right; the family that ties with its own stands first, but is no answer at any threshold.
-    probabilities = np.tile([0.25, 0.25, 0, 0.5, 0], (9, 1))
-    threshold = conformal_roll_up_threshold(probabilities, np.full(9, 3), tree, target_accuracy=0.9)
-    assert threshold == np.nextafter(0, 1)
 
 
 def test_least_cost_without_preferences_is_the_most_probable_class() -> None:

@@ -22,7 +22,6 @@ from vision.train.decision_fitting import (
     choose_calibration,
     choose_novelty_score,
     held_out_novelty,
-    novelty_threshold,
     temperature_calibration,
     vector_calibration,
 )
@@ -306,23 +305,3 @@ def test_a_score_that_tells_nothing_has_the_exponent_of_no_information() -> None
     by_name = {trial.name: trial for trial in trials}
     assert by_name["energy"].exponent == 1.0
     assert by_name["nearest_neighbour"].exponent > 5
-
-
-def test_the_threshold_keeps_false_alarms_at_the_stated_share_over_many_samples() -> None:
-    generator = np.random.default_rng(10)
-    shares = []
-    for _ in range(300):
-        threshold = novelty_threshold(generator.normal(size=99), 0.05)
-        shares.append((generator.normal(size=500) > threshold.value).mean())
-    assert threshold.false_alarm_share == 0.05
-    assert np.mean(shares) == pytest.approx(0.05, abs=0.006)
-
-
-def test_too_few_pictures_promise_less() -> None:
-    threshold = novelty_threshold(np.array([1.0, 4.0, 2.0, np.nan]))
-    assert (threshold.value, threshold.false_alarm_share, threshold.num_pictures) == (4.0, 0.25, 3)
-
-
-def test_no_scores_make_no_threshold() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        novelty_threshold(np.array([np.nan]))

@@ -50,7 +50,8 @@ def test_two_processes_give_the_figures_of_one(drawn_run: Path, tmp_path: Path) 
     alone = run_vision(*_arguments(drawn_run / "data", one))
     assert alone.returncode == 0, alone.stderr
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vision"]
-    together = subprocess.run([*launch, *_arguments(drawn_run / "data", two)], capture_output=True, text=True)
+    arguments = _arguments(drawn_run / "data", two, "train.trackers=tensorboard")
+    together = subprocess.run([*launch, *arguments], capture_output=True, text=True)
     assert together.returncode == 0, together.stderr
     assert together.stdout.count("bundle:") == 1
     for name in ("loss", "calibration_nll", "calibration_accuracy"):

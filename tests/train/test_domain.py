@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from command_line import run_vision
 from PIL import Image
 
-from vision.config import Config, load_config
+from vision.config import load_config
 from vision.train.domain import Diagnosis, _neighbour_accuracy, adapted, diagnose, suited_run
 from vision.train.training_set import PreparedRun, prepare_run
 
@@ -75,7 +76,7 @@ def test_the_input_is_no_larger_than_what_is_looked_at(dots: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "is_changed", "told"),
     [
-        (("train.strategy=finetune",), True, "trained from stage 0 on"),
+        (("train.strategy=finetune",), True, "finetune.restart True"),
         (("train.strategy=finetune", "finetune.domain=near"), False, ""),
         ((), False, "frozen features are not enough here, set train.strategy to finetune"),
     ],
@@ -105,10 +106,13 @@ def test_pictures_of_one_group_tell_nothing(dots: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_far_set_trains_above_its_probe(dots: Path, tmp_path: Path) -> None:
     common = ("train", str(dots / "dots.yaml"), "--cache", str(tmp_path), "--runs", str(tmp_path))
-    settings = ("--set", "train.strategy=finetune", "--set", "finetune.views=2", "--set", "finetune.epochs=6")
+    settings = ("--set", "train.strategy=finetune", "--set", "finetune.views=2", "--set", "finetune.epochs=8")
     told = run_vision(*common, *settings)
     assert told.returncode == 0, told.stderr
     assert "far from those that the network was pretrained on" in told.stderr
     assert (tmp_path / "dots" / "bundle" / "bundle.json").exists()
-    config: Config = load_config(tmp_path / "dots" / "config.yaml")
-    assert config.finetune.domain == "auto"
+    lines = (tmp_path / "dots" / "metrics.jsonl").read_text().splitlines()
+    events = [event for event in map(json.loads, lines) if event["event"] in ("candidate", "epoch")]
+    (probe, *epochs) = events
+    assert max(epoch["calibration_accuracy"] for epoch in epochs) > probe["accuracy"]
+    assert load_config(tmp_path / "dots" / "config.yaml").finetune.restart

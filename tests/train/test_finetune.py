@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned,
 from vision.train.probe import LinearProbe, fit_probe
 from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun, prepare_run
+from vision.train.tuner import Tuner
 from vision.train.tuning import choose_schedule
 from vision.train.views import FIRST_AUGMENTED, FreshViews, FrozenPart, ViewSource, ViewStore, stored_views
 
@@ -331,6 +333,18 @@ def test_two_workers_and_two_epochs_never_repeat_an_augmentation(fresh: FreshVie
     assert with_workers == _inputs_of_two_epochs(fresh, prepared.training.class_indices, workers=0)
 
 
+def test_a_process_without_pictures_of_a_batch_loads_none(fresh: FreshViews) -> None:
+    assert fresh.batch(np.arange(0), np.arange(0)).shape == (0, 3, 64, 64)
+
+
+def test_a_backend_that_does_not_exist_is_told(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    misspelt = SETTINGS.model_copy(update={"compile_with": "inducter"})
+    with pytest.raises(ConfigError, match=r"finetune\.compile_with: 'inducter'.*did you mean 'inductor'"):
+        _tuned(prepared, backbone, probe, stores, misspelt)
+
+
 def test_training_on_fresh_views_lowers_the_loss(
     fresh: FreshViews,
     prepared: PreparedRun,
@@ -379,6 +393,15 @@ def test_a_smaller_budget_does_not_train_more(backbone: Backbone, probe: LinearP
     assert "more than the budget" in poor.reasons[0]
     fixed = choose_schedule(backbone, RECIPE, probe, FinetuneSettings(from_stage=4, epochs=3, views=1), 60, 40, 10)
     assert (fixed.from_stage, fixed.epochs, fixed.views) == (4, 3, 1)
+
+
+def test_a_resumed_run_keeps_the_schedule_that_it_began_with(
+    prepared: PreparedRun, backbone: Backbone, tmp_path: Path
+) -> None:
+    kept = Schedule(CUT, 3, 7, bfloat16=False, reasons=("timed on another day",))
+    (tmp_path / "schedules.json").write_text(json.dumps({str(RECIPE): asdict(kept)}))
+    tuner = Tuner(prepared, {"resnet10t": backbone}, tmp_path, schedules=tmp_path / "schedules.json")
+    assert tuner._schedule_of(backbone, RECIPE, 512) == kept
 
 
 @pytest.mark.slow

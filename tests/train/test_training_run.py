@@ -209,9 +209,7 @@ def test_a_size_that_the_network_does_not_take_is_told_in_the_plan(small_config:
     backbone = BackboneSettings(name=("vit_tiny_patch16_224",), weights="none")
     features = small_config.features.model_copy(update={"input_px": (70,)})
     config = small_config.model_copy(update={"backbone": backbone, "features": features})
-    with pytest.raises(
-        ConfigError, match=r"features\.input_px: vit_tiny_patch16_224 needs a multiple of 16 px, not"
-    ):
+    with pytest.raises(ConfigError, match=r"features\.input_px: vit_tiny_patch16_224 needs a multiple of 16 px, not"):
         plan_run(prepare_run(config), tmp_path)
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.classify.label_sets import conformal_quantile
 from vision.predictions import Level
 from vision.taxonomy import Taxonomy
 
@@ -146,7 +145,7 @@ def fit_roll_up_threshold(
     """The lowest threshold at which answers are right as often as wanted, with a finite-sample promise.
 
     The accuracy is that of the answers below "everything", so that saying nothing is not rewarded. (Goren et al. 2024
-    count "everything" as right: `conformal_roll_up_threshold`.) With probability `confidence` over calibration sets,
+    count "everything" as right.) With probability `confidence` over calibration sets,
     the accuracy on further pictures is at least the target. At one threshold, the answers are independent and wrong
     with one chance, so "the chance is above 1 - target" is rejected by an exact one-sided binomial test, which is
     to say that the lower bound of Clopper and Pearson (1934) reaches the target. Trying many thresholds and keeping
@@ -192,23 +191,6 @@ def fit_roll_up_threshold(
         num_answers=chosen.num_answers,
         sample_size=chosen.sample_size,
     )
-
-
-def conformal_roll_up_threshold(
-    probabilities: Floats, class_indices: Ints, tree: ClassTree, *, target_accuracy: float = 0.95
-) -> float:
-    """The threshold of Goren et al. 2024 (arXiv 2405.11533, algorithm 2), where "everything" counts as right.
-
-    A wrong answer has at most the chance 1 - target, averaged over calibration sets: a weaker promise than that of
-    `fit_roll_up_threshold`, which 19 pictures suffice for at 0.95. `NO_THRESHOLD` if there are fewer.
-    """
-    nodes, reached = _candidates(probabilities, tree)
-    wrong = np.stack([level.node_of_class[class_indices] for level in tree.levels]) != nodes  # (L, N)
-    # A level is answered at thresholds above the finer level's probability: never if it adds nothing to it.
-    adds = np.diff(reached, axis=0, prepend=0.0) > 0
-    highest_wrong = np.where(wrong & adds, reached, 0.0).max(axis=0)  # (N,) right at every threshold above
-    quantile = conformal_quantile(highest_wrong, target_accuracy)
-    return NO_THRESHOLD if math.isinf(quantile) else float(np.nextafter(quantile, NO_THRESHOLD))
 
 
 def expected_costs(probabilities: Floats, costs: Floats) -> Floats:

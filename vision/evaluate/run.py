@@ -19,6 +19,7 @@ from vision.errors import ImageError, ManifestError, OutputError, nearest_name_h
 from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.evaluation import Evaluation
 from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
+from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.predictions import Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
 
@@ -110,7 +111,7 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: There is one, and overwriting was not asked for.
     """
-    if (folder / EVALUATION_FILE).exists() and not overwrite:
+    if any((folder / name).exists() for name in (EVALUATION_FILE, LEFT_OUT_FILE)) and not overwrite:
         raise OutputError(f"{folder}: holds an evaluation already; use --overwrite, or another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: a file, not a folder; choose another with --out")

@@ -113,6 +113,8 @@ def fit_decision(
         novelty = _novelty_by_one_fit(name, logits, embeddings, truth, probe.standardised(of_calibration))
     else:
         pictures, fitted_on = training, "out-of-fold predictions of the training split"
+        if untuned is not None:
+            fitted_on += ", on features that the network learnt from the same pictures"
         folds = group_folds(truth, training.groups, _NUM_FOLDS, seed)
         logits, _ = held_out_logits(of_training, truth, folds, num_classes, strength)
         novelty = held_out_novelty(name, logits, embeddings, truth, folds)
@@ -146,7 +148,7 @@ def fit_decision(
         target_accuracy=settings.target_accuracy,
         confidence=settings.confidence,
         roll_up_threshold=threshold.value,
-        is_promised=threshold.is_promised,
+        is_promised=threshold.is_promised and (len(of_calibration) > 0 or untuned is None),
         costs=settings.costs,
         label_sets=LabelSets(**asdict(sets)),
         fitted_on=fitted_on,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from vision.classify.label_sets import conformal_quantile
 from vision.classify.novelty import (
     LOGIT_SCORES,
     EmbeddingScore,
@@ -128,21 +127,6 @@ class HeldOutNovelty:
         known = np.sort(self.scores[np.isfinite(self.scores)])
         ranks = np.searchsorted(known, self.scores, side="left") / max(len(known), 1)
         return np.where(np.isfinite(self.scores), ranks, np.nan)
-
-
-@dataclass(frozen=True)
-class NoveltyThreshold:
-    """From which score on a picture counts as unknown.
-
-    Attributes:
-        value: Unknown if the score is greater.
-        false_alarm_share: Of known pictures, at most this share is taken for unknown, averaged over samples.
-        num_pictures: Known pictures that it rests on.
-    """
-
-    value: float
-    false_alarm_share: float
-    num_pictures: int
 
 
 def temperature_calibration(logits: Floats, class_indices: Ints) -> Calibration:
@@ -315,28 +299,6 @@ def held_out_novelty(
             fitted.append(StandardisedScore.fit(candidates[name], embeddings[train], class_indices[train]))
             scores[known], numbers[known] = fitted[-1].score(embeddings[known]), number
     return HeldOutNovelty(scores, numbers, tuple(fitted))
-
-
-def novelty_threshold(known_scores: Floats, false_alarm_share: float = 0.05) -> NoveltyThreshold:
-    """The score that no more than this share of known pictures is expected to exceed (split-conformal).
-
-    Too few pictures for the wanted share (fewer than 19 for 5 %) give their highest score, and the share which that
-    one promises: erring towards "unknown".
-
-    Args:
-        known_scores: (N,) of held-out known pictures; NaN is left out.
-        false_alarm_share: In (0, 1).
-
-    Raises:
-        ValueError: There is no score.
-    """
-    known = known_scores[np.isfinite(known_scores)]
-    if len(known) == 0:
-        raise ValueError("a novelty threshold needs the score of at least one held-out known picture")
-    value = conformal_quantile(known, 1 - false_alarm_share)
-    if np.isinf(value):
-        return NoveltyThreshold(float(known.max()), 1 / (len(known) + 1), len(known))
-    return NoveltyThreshold(value, false_alarm_share, len(known))
 
 
 def _judge_scores(

@@ -9,18 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from vision.config import Device, Tracker
 from vision.errors import ConfigError, MissingExtraError
 
 MLFLOW_FILE = "mlflow.db"
 """Beside the runs, so that they can be compared; `MLFLOW_TRACKING_URI` names another place."""
+
+_LONGEST_WAIT = timedelta(days=1)
+"""Of processes for the first one, which makes features and views and writes the bundle alone."""
 
 _PACKAGES: dict[Tracker, str] = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
 
@@ -48,7 +52,8 @@ def open_accelerator(
 
         mlflow.set_tracking_uri(f"sqlite:///{folder.parent.resolve() / MLFLOW_FILE}")
     use_gpu = device != "cpu" and torch.cuda.is_available()
-    return Accelerator(cpu=not use_gpu, log_with=list(trackers) or None, project_dir=folder)
+    patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    return Accelerator(cpu=not use_gpu, log_with=list(trackers) or None, project_dir=folder, kwargs_handlers=[patience])
 
 
 def _check_installed(tracker: Tracker) -> None:
@@ -80,7 +85,8 @@ def tracked(accelerator: Accelerator, name: str, settings: dict[str, Any]) -> It
     try:
         yield
     finally:
-        accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would end the processes' connection too
+            tracker.finish()
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.config import AugmentationSettings, FeatureSettings, FinetuneSettings
+from vision.config import AugmentationSettings, Config, FeatureSettings, FinetuneSettings
 from vision.data.images import decode_image
 from vision.data.preprocessing import load_thumbnail
+from vision.errors import ConfigError
 from vision.train.backbones import load_backbones
 from vision.train.features import FeatureCache, TrainingImage, feature_recipes
 from vision.train.folds import group_folds
@@ -125,19 +126,22 @@ def suited_run(prepared: PreparedRun, cache_folder: Path, *, dry_run: bool = Fal
         dry_run: Also look at pictures for a probe, to warn that frozen features are not enough.
     """
     is_tuned, domain = prepared.config.train.strategy == "finetune", prepared.config.finetune.domain
-    if domain == "near" or not (is_tuned or dry_run):
+    if domain == "near" or not (is_tuned or dry_run or domain == "far"):
         return prepared, []
+    if domain == "far" and prepared.config.train.strategy == "lora":
+        raise ConfigError("finetune.domain: 'far' trains whole networks, not lora; set train.strategy to finetune")
     diagnosis = diagnose(prepared, cache_folder)
+    if diagnosis is None and domain == "far" and is_tuned:
+        raise ConfigError("finetune.domain: 'far' needs groups that can be held apart; give the settings one by one")
     if diagnosis is None or not (diagnosis.is_far or (domain == "far" and is_tuned)):
         return prepared, []
     if not is_tuned:
         return prepared, [f"{diagnosis}: frozen features are not enough here, set train.strategy to finetune"]
     suited = adapted(prepared, diagnosis)
-    features, finetune = suited.config.features, suited.config.finetune
+    changed = ", ".join(_changes(prepared.config, suited.config)) or "nothing, as the configuration says it all"
     return suited, [
-        f"{diagnosis}: these pictures are far from those that the network was pretrained on, so it is trained from "
-        f"stage {finetune.from_stage} on, without the probe, on {features.input_px[0]} px of the middle "
-        f"{features.middle:.0%}; finetune.domain: near trains as on photographs"
+        f"{diagnosis}: these pictures are far from those that the network was pretrained on; set for them: {changed}; "
+        "finetune.domain: near trains as on photographs"
     ]
 
 
@@ -163,6 +167,17 @@ def adapted(prepared: PreparedRun, diagnosis: Diagnosis) -> PreparedRun:
 def _filled_in(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Settings with other values where the configuration says nothing."""
     return settings.model_copy(update={k: v for k, v in values.items() if k not in settings.model_fields_set})
+
+
+def _changes(before: Config, after: Config) -> list[str]:
+    """What is set otherwise, as `finetune.restart True`."""
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in ("features", "finetune", "augment")]
+    return [
+        f"{name}.{key} {new[0] if isinstance(new, tuple) else new}"
+        for name, old, settings in pairs
+        for key, new in settings
+        if getattr(old, key) != new
+    ]
 
 
 def _neighbour_accuracy(thumbnails: NDArray[np.uint8], truth: NDArray[np.int64], groups: NDArray[np.int64]) -> float:

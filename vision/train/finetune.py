@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from vision.config import FinetuneSettings
-from vision.errors import TrainingError
+from vision.errors import ConfigError, TrainingError, nearest_name_hint
 from vision.files import whole_file
 from vision.taxonomy import Taxonomy
 from vision.train.devices import gathered_rows, open_accelerator
@@ -136,7 +136,8 @@ def fine_tune(
     """Train a tail that starts as the probe; keep the epoch that is best on the calibration pictures.
 
     Without calibration pictures the last epoch is kept. The same seed gives the same result; with a checkpoint a run
-    that was killed ends as one that was not. Several processes share each batch, and end as one would but for rounding.
+    that was killed ends as one that was not. Several processes share each batch, and end as one
+    would but for rounding; norm statistics, if they follow, are of each process's part.
 
     Args:
         tail: Trained in place.
@@ -159,12 +160,15 @@ def fine_tune(
     accelerator = open_accelerator("cpu") if accelerator is None else accelerator
     rows = np.arange(len(truth)) if rows is None else rows
     is_resumed = checkpoint is not None and checkpoint.exists()
+    tail.to(accelerator.device)
     if settings.restart and not is_resumed:
         restart(tail, training, rows)
     run = _Run(tail, len(rows), truth, rows, schedule, settings, relations, accelerator)
     state = _State(best_tail=copy.deepcopy(tail.state_dict()))
     if checkpoint is not None and is_resumed:
         _restore(checkpoint, run, state)
+        for figures in state.history:
+            on_epoch(figures)
     if not state.history:
         started = time.perf_counter()
         nll, accuracy = _calibration_figures(tail, calibration, calibration_truth, accelerator)
@@ -229,7 +233,8 @@ def restart(tail: Tail, training: ViewSource, rows: NDArray[np.int64]) -> None:
         norm.train()
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _RESTART_IMAGES).astype(int))]
     batches = [chosen[start : start + 32] for start in range(0, len(chosen), 32)]
-    inputs = [training.maps(training.batch(batch, np.full(len(batch), PLAIN))) for batch in batches]
+    device = tail.mean.device
+    inputs = [training.maps(training.batch(batch, np.full(len(batch), PLAIN)).to(device)) for batch in batches]
     for batch in inputs:
         tail.vectors(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -346,6 +351,14 @@ def _drawn(
     return draws
 
 
+def _compiled(network: nn.Module, backend: str) -> Any:
+    known = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in known:
+        hint = nearest_name_hint(backend, known)
+        raise ConfigError(f"finetune.compile_with: '{backend}' is no backend of torch.compile here{hint}")
+    return torch.compile(network, backend=backend)
+
+
 class _Run:
     """Weights, their moving average, the optimiser and the place in the schedule."""
 
@@ -367,7 +380,7 @@ class _Run:
         groups = tail.parameter_groups(settings.learning_rate, settings.layer_decay, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups)
         network: nn.Module = accelerator.prepare_model(tail)
-        self._network = torch.compile(network, backend=settings.compile_with) if settings.compile_with else network
+        self._network = _compiled(network, settings.compile_with) if settings.compile_with else network
         steps_an_epoch = math.ceil(math.ceil(num_rows / settings.batch_size) / settings.accumulate)
         total = max(1, steps_an_epoch * schedule.epochs)
         warm_up = max(1, round(settings.warm_up * total))
@@ -489,7 +502,7 @@ def _calibration_figures(
     if store is None:
         return math.nan, math.nan
     mine = np.array_split(np.arange(len(truth)), accelerator.num_processes)[accelerator.process_index]
-    vectors = torch.from_numpy(tuned_vectors(tail, store, flip=True, rows=mine)).to(tail.mean.device)
+    vectors = torch.from_numpy(tuned_vectors(tail, store, flip=tail.flip, rows=mine)).to(tail.mean.device)
     with torch.inference_mode():
         part = tail.logits(vectors).double().cpu().numpy()
     logits = np.concatenate(gathered_rows(accelerator, [part]))
@@ -506,5 +519,5 @@ def _nan_message(source: ViewSource, batch: NDArray[np.int64], step: int, epoch:
     kept = f"; the state after epoch {epoch - 1} is kept in {checkpoint}" if is_kept else ""
     return (
         f"epoch {epoch}, step {step + 1}: the loss is not a number any more, in the batch of {shown}{kept}; "
-        "lower finetune.learning_rate, or look at these pictures"
+        "start anew with a lower finetune.learning_rate, or look at these pictures"
     )

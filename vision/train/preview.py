@@ -83,6 +83,7 @@ def sheet_of_run(config: Config, *, rows: int, views: int) -> Image.Image:
         std=(1.0, 1.0, 1.0),
         interpolation="bicubic",
         box_margin=config.data.box_margin,
+        middle=config.features.middle,
     )
     pictures = []
     for row in chosen:

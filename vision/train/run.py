@@ -30,7 +30,7 @@ from vision.train.devices import open_accelerator, tracked
 from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes, vectors_of
 from vision.train.out_of_fold import out_of_fold_predictions, try_all
 from vision.train.probe import Candidate, LinearProbe, fit_probe, fit_temperature
-from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE, MetricsLog
+from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE, SCHEDULES_FILE, MetricsLog
 from vision.train.training_set import PreparedRun, TrainingSet
 from vision.train.tuner import Tuner, planned_schedule
 
@@ -151,7 +151,7 @@ def train_run(
 
     tuner = None
     if accelerator is not None:
-        tuner = Tuner(prepared, plan.backbones, cache_folder, accelerator, tell, on_views)
+        tuner = Tuner(prepared, plan.backbones, cache_folder, accelerator, tell, on_views, run_dir / SCHEDULES_FILE)
     out_of_fold_path = None
     if config.train.folds:
         tell(f"out-of-fold predictions, {config.train.folds} folds")
@@ -205,7 +205,9 @@ def train_run(
         novelty={trial.name: trial.mean_auroc for trial in decision.novelty_trials},
         **decision.info.model_dump(exclude={"scale", "bias", "label_sets"}),
     )
-    if not decision.info.is_promised:
+    if tuner is not None and not prepared.calibration.images:
+        tell("without a calibration split nothing is promised: the network has learnt from every picture")
+    elif not decision.info.is_promised:
         tell(
             f"{decision.info.num_images} pictures to calibrate on are too few to promise "
             f"{decision.info.target_accuracy:.0%} right answers; the threshold is a best effort"

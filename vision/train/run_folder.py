@@ -18,6 +18,7 @@ from vision.files import write_whole_text
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.jsonl"
 ENVIRONMENT_FILE = "environment.json"
+SCHEDULES_FILE = "schedules.json"
 
 
 def check_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: bool) -> None:

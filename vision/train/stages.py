@@ -151,6 +151,7 @@ class Tail(ProbeModule):
         self.stages = nn.ModuleList(copy.deepcopy(stage) for stage in stages[from_stage:last])
         self.taps = [tap - from_stage for tap in taps]
         self.pooling: Pooling = recipe.pooling
+        self.flip = recipe.flip
         self.layout = map_layout(backbone.model)
         tapped = _tapped_maps(backbone, recipe.layer) if attention_pooling else []
         self.queries = nn.ParameterList(torch.zeros(feature_map.shape[1]) for feature_map in tapped)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from vision.config import Config, SweepRange, load_config
 from vision.errors import ConfigError, TrainingError
 from vision.files import whole_file, write_whole_text
+from vision.train.domain import suited_run
 from vision.train.features import FeatureCache
 from vision.train.out_of_fold import try_all
 from vision.train.probe import fit_probe, nll_at_best_temperature
@@ -87,7 +88,8 @@ def calibration_loss(config: Config, cache_folder: Path) -> tuple[float, float]:
 
     The loss is the negative log-likelihood of the truth at the best temperature.
     """
-    prepared = prepare_run(config)
+    prepared, _ = suited_run(prepare_run(config), cache_folder)
+    config = prepared.config
     plan = plan_run(prepared, cache_folder)
     cache = FeatureCache(cache_folder / "features", plan.backbones)
     images = [*prepared.training.images, *prepared.calibration.images]

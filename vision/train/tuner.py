@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from vision.files import write_whole_text
 from vision.train.backbones import Backbone
 from vision.train.devices import from_first_process, open_accelerator
 from vision.train.features import FeatureRecipe
@@ -41,8 +43,13 @@ class Tuner:
         accelerator: Accelerator | None = None,
         tell: Tell = lambda text: None,
         on_views: Callable[[int], None] = lambda count: None,
+        schedules: Path | None = None,
     ) -> None:
-        """Without an accelerator, this process on the device that the settings name."""
+        """Without an accelerator, this process on the device that the settings name.
+
+        `schedules` is a file that keeps what `auto` chose, so that a run that is resumed trains as it began.
+        """
+        self._schedules = schedules
         self._prepared, self._backbones, self._cache_folder = prepared, backbones, cache_folder
         self._accelerator = open_accelerator(prepared.config.train.device) if accelerator is None else accelerator
         self._tell, self._on_views = tell, on_views
@@ -122,7 +129,7 @@ class Tuner:
         if recipe not in self._views:
             backbone = self._backbones[recipe.backbone]
             self._tell(f"views for fine-tuning: {recipe}")
-            schedule = planned_schedule(self._prepared, backbone, recipe, len(probe.mean), self._accelerator)
+            schedule = self._schedule_of(backbone, recipe, len(probe.mean))
             for reason in schedule.reasons:
                 self._tell(reason)
             with self._accelerator.main_process_first():
@@ -136,6 +143,17 @@ class Tuner:
                     on_progress=self._on_views,
                 )
         return self._views[recipe]
+
+    def _schedule_of(self, backbone: Backbone, recipe: FeatureRecipe, num_features: int) -> Schedule:
+        path, name = self._schedules, str(recipe)
+        kept = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+        kept = from_first_process(self._accelerator, kept)
+        if name in kept:
+            return Schedule(**{**kept[name], "reasons": tuple(kept[name]["reasons"])})
+        schedule = planned_schedule(self._prepared, backbone, recipe, num_features, self._accelerator)
+        if path is not None and self._accelerator.is_main_process:
+            write_whole_text(path, json.dumps({**kept, name: asdict(schedule)}, indent=1) + "\n")
+        return schedule
 
 
 def planned_schedule(
@@ -166,6 +184,7 @@ def planned_schedule(
         len(prepared.calibration.images),
         strategy=config.train.strategy,
         num_tunings=1 + config.train.folds,
+        num_processes=accelerator.num_processes,
         device=accelerator.device,
     )
     chosen: Schedule = from_first_process(accelerator, schedule)

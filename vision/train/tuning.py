@@ -5,6 +5,7 @@ N training pictures, M calibration pictures, D features.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -220,6 +221,7 @@ def choose_schedule(
     *,
     strategy: Strategy = "finetune",
     num_tunings: int = 1,
+    num_processes: int = 1,
     device: torch.device = _PROCESSOR,
 ) -> Schedule:
     """How deep, on how many views and how long to train, so that it fits into the budget on this machine.
@@ -243,7 +245,7 @@ def choose_schedule(
         once = frozen_s * (num_training * (2 + views) + 2 * num_calibration)
         afresh = frozen_s if is_fresh else 0.0
         each = num_training * (afresh + timing.tail_s(cut)) + 0.7 * num_calibration * timing.tail_s(cut)
-        return once + num_tunings * epochs * each
+        return once + num_tunings * epochs * each / num_processes
 
     while True:
         for cut in cuts:
@@ -290,7 +292,7 @@ class _Timing:
     @cached_property
     def frozen_s(self) -> float:
         """Seconds a view for the whole network in eager torch: more than the frozen part will take in onnxruntime."""
-        return _frozen_seconds(self._backbone, self._recipe)
+        return _frozen_seconds(self._backbone, self._recipe, self._device)
 
     def tail_s(self, cut: int, *, bfloat16: bool = False) -> float:
         """Seconds a picture for one training step of the stages from `cut` on."""
@@ -342,16 +344,19 @@ def _tail_seconds(
 
 
 @torch.inference_mode()
-def _frozen_seconds(backbone: Backbone, recipe: FeatureRecipe) -> float:
+def _frozen_seconds(backbone: Backbone, recipe: FeatureRecipe, device: torch.device) -> float:
     """Seconds a view for the whole network in eager torch: more than the frozen part will take in onnxruntime."""
     inputs = torch.zeros(_TIMED_IMAGES, 3, recipe.input_px, recipe.input_px).contiguous(
         memory_format=torch.channels_last
     )
-    model = backbone.model.to(memory_format=torch.channels_last)
+    inputs = inputs.to(device)
+    model = (backbone.model if device.type == "cpu" else copy.deepcopy(backbone.model).to(device)).to(
+        memory_format=torch.channels_last
+    )
     best = np.inf
     for _ in range(2):
         started = time.perf_counter()
-        model(inputs)
+        float(model(inputs).sum())  # waits for a GPU to be done
         best = min(best, time.perf_counter() - started)
     return float(best) / _TIMED_IMAGES
 

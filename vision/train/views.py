@@ -115,7 +115,9 @@ class FreshViews:
         Raises:
             ManifestError: A picture cannot be decoded.
         """
-        return torch.from_numpy(np.stack([self._view(*which) for which in zip(rows, views, strict=True)]))
+        side = self.preprocessing.input_px
+        made = [self._view(*which) for which in zip(rows, views, strict=True)]
+        return torch.from_numpy(np.stack(made)) if made else torch.zeros(0, 3, side, side)
 
     def maps(self, batch: torch.Tensor) -> torch.Tensor:
         """What the frozen part makes of the pictures."""
@@ -168,7 +170,7 @@ class FrozenPart:
             return inputs
         if self._device is None:
             return torch.from_numpy(self(inputs.numpy()))
-        outputs: torch.Tensor = self._module(inputs.contiguous(memory_format=torch.channels_last))
+        outputs: torch.Tensor = self._module(inputs.to(self._device).contiguous(memory_format=torch.channels_last))
         return outputs
 
     @cached_property
