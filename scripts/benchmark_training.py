@@ -29,9 +29,9 @@ from torch.nn import functional
 from vision.classify.engine import Engine
 from vision.config import Config, load_config
 from vision.data.manifest import load_manifest, save_manifest
-from vision.data.preprocessing import load_network_input
+from vision.data.preprocessing import Preprocessing, load_network_input
 from vision.train.backbones import load_backbones
-from vision.train.features import FeatureRecipe, feature_recipes
+from vision.train.features import feature_recipes
 from vision.train.run import plan_run, train_run
 from vision.train.training_set import PreparedRun, prepare_run
 
@@ -80,6 +80,16 @@ def restricted(config: Config, classes: list[str], folder: Path) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"manifest": folder / "manifest.csv"})})
 
 
+def _plain_network(prepared: PreparedRun) -> tuple[nn.Sequential, Preprocessing]:
+    """The whole network of the run's first candidate with a new classifier, all of it to be trained."""
+    torch.manual_seed(0)
+    recipe = feature_recipes(prepared.config)[0]
+    backbone = load_backbones(prepared.config.backbone)[recipe.backbone]
+    model = nn.Sequential(backbone.model, nn.Linear(backbone.model.num_features, len(prepared.classes)))
+    model.requires_grad_(True)
+    return model, recipe.preprocessing(backbone)
+
+
 def _baseline(
     prepared: PreparedRun,
     test_paths: list[Path],
@@ -89,13 +99,8 @@ def _baseline(
     target: float,
     ours_s: float,
 ) -> None:
-    torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    recipe: FeatureRecipe = feature_recipes(prepared.config)[0]
-    backbone = load_backbones(prepared.config.backbone)[recipe.backbone]
-    preprocessing = recipe.preprocessing(backbone)
-    model = nn.Sequential(backbone.model, nn.Linear(backbone.model.num_features, len(prepared.classes)))
-    model.requires_grad_(True)
+    model, preprocessing = _plain_network(prepared)
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.02)
     truth = torch.from_numpy(prepared.training.class_indices)
     test_inputs = [load_network_input(path, preprocessing) for path in test_paths]
@@ -156,12 +161,7 @@ def _fastai(
     except ImportError as error:
         print(f"fastai: not installed ({error}); pip install fastai")
         return
-    torch.manual_seed(0)
-    recipe: FeatureRecipe = feature_recipes(prepared.config)[0]
-    backbone = load_backbones(prepared.config.backbone)[recipe.backbone]
-    preprocessing = recipe.preprocessing(backbone)
-    model = nn.Sequential(backbone.model, nn.Linear(backbone.model.num_features, len(prepared.classes)))
-    model.requires_grad_(True)
+    model, preprocessing = _plain_network(prepared)
     side = preprocessing.input_px
     loaders = ImageDataLoaders.from_lists(
         prepared.manifest.folder,

@@ -17,9 +17,9 @@ K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ from vision.classify.roll_up import (
     node_probabilities,
     rolled_up_answers,
 )
-from vision.predictions import ClassProbability, Level
+from vision.predictions import ClassProbability, Level, Prediction
 from vision.taxonomy import Taxonomy
 
 UNKNOWN: Final = "unknown"
@@ -53,6 +53,11 @@ class Decision:
     top: tuple[ClassProbability, ...]
     cues: tuple[str, ...]
     label_set: tuple[str, ...] = ()
+
+    def row(self, file_name: str, sha256: str, **others: Any) -> Prediction:
+        """The answer as the row of its picture; other fields of the row are given, or instead of the answer's."""
+        answer = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Prediction(file_name, sha256, "ok", **{**answer, **others})
 
 
 @dataclass(frozen=True)

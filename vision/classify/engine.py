@@ -81,22 +81,14 @@ class Engine:
             digest=digest,
         )
         nearest = self._nearest(embedding[0])
-        return Prediction(
+        known_by_heart = "trained on this very picture; " if digest in self._trained_on else ""
+        return decision.row(
             name,
             digest,
-            "ok",
-            label=decision.label,
-            level=decision.level,
-            probability=decision.probability,
-            reason=f"trained on this very picture; {decision.reason}"
-            if digest in self._trained_on
-            else decision.reason,
-            top=decision.top,
-            label_set=decision.label_set,
+            reason=known_by_heart + decision.reason,
             novelty_rank=rank,
             novelty=1 - nearest[0].similarity if nearest else None,
             nearest=nearest,
-            cues=decision.cues,
             model=self.bundle.digest,
         )
 

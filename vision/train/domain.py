@@ -24,7 +24,7 @@ from vision.errors import ConfigError
 from vision.train.backbones import load_backbones
 from vision.train.features import FeatureCache, TrainingImage, feature_recipes
 from vision.train.folds import group_folds
-from vision.train.probe import fit_probe, unit_rows
+from vision.train.probe import held_out_logits, unit_rows
 from vision.train.training_set import PreparedRun
 
 MIDDLES = (1.0, 0.7, 0.5, 0.35)
@@ -103,10 +103,7 @@ def diagnose(prepared: PreparedRun, cache_folder: Path) -> Diagnosis | None:
     backbones = load_backbones(config.backbone, seed=seed, input_px=config.features.input_px)
     cache = FeatureCache(cache_folder / "features", backbones)
     features = cache.features(images, [recipe], batch_size=config.train.batch_size)[recipe]
-    hits = np.zeros(len(rows), dtype=bool)
-    for train, held_out in folds:
-        probe = fit_probe(features[train], truth[train], len(prepared.classes), _STRENGTH)
-        hits[held_out] = probe.logits(features[held_out]).argmax(axis=1) == truth[held_out]
+    logits, _ = held_out_logits(features, truth, folds, len(prepared.classes), _STRENGTH)
     groups = np.unique(names, return_inverse=True)[1]
     preprocessing = recipe.preprocessing(backbones[recipe.backbone])
     by_pixels = {}
@@ -114,7 +111,8 @@ def diagnose(prepared: PreparedRun, cache_folder: Path) -> Diagnosis | None:
         seen = preprocessing.model_copy(update={"middle": share, "fit": "crop"})
         thumbnails = np.stack([load_thumbnail(image.path, seen, box=image.box) for image in images])
         by_pixels[share] = _neighbour_accuracy(thumbnails, truth, groups)
-    return Diagnosis(by_pixels, float(hits.mean()), len(rows), _side_px(images))
+    by_features = float((logits.argmax(axis=1) == truth).mean())
+    return Diagnosis(by_pixels, by_features, len(rows), _side_px(images))
 
 
 def suited_run(prepared: PreparedRun, cache_folder: Path, *, dry_run: bool = False) -> tuple[PreparedRun, list[str]]:
@@ -189,5 +187,6 @@ def _neighbour_accuracy(thumbnails: NDArray[np.uint8], truth: NDArray[np.int64],
 
 
 def _side_px(images: list[TrainingImage]) -> int:
+    """Of pictures of which the manifest may not tell the size."""
     sides = [min(decode_image(image.path).size) if image.box is None else min(image.box[2:]) for image in images[:20]]
     return int(np.median(sides))

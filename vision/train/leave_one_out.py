@@ -21,7 +21,6 @@ from vision.classify.decision import calibrated_probabilities, decide, rules_fro
 from vision.classify.novelty import LOGIT_SCORES, NoveltyRanking
 from vision.errors import ManifestError
 from vision.evaluate.left_out import BASELINES, AskedPictures, LeftOutTrial, ScoreComparison
-from vision.predictions import Prediction
 from vision.train.deciding import FittedDecision, fit_decision
 from vision.train.decision_fitting import held_out_novelty
 from vision.train.features import FeatureCache, FeatureRecipe
@@ -215,19 +214,7 @@ def _asked(fitted: FittedRun, asked: TrainingSet, logits: Floats, ranks: Floats)
         decision = decide(
             probabilities[row], rules.classes, rules.taxonomy, top_k=len(rules.classes), rules=rules, novelty_rank=rank
         )
-        predictions.append(
-            Prediction(
-                asked.table["file_name"][row],
-                image.sha256,
-                "ok",
-                label=decision.label,
-                level=decision.level,
-                probability=decision.probability,
-                reason=decision.reason,
-                top=decision.top,
-                novelty_rank=rank,
-            )
-        )
+        predictions.append(decision.row(asked.table["file_name"][row], image.sha256, novelty_rank=rank))
     return AskedPictures(
         predictions,
         asked.table["label"].to_list(),

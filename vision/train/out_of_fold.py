@@ -62,18 +62,11 @@ def out_of_fold_predictions(
         for position, row in enumerate(held_out):
             nearest = _nearest_of(embeddings[position], references, train, training)
             decision = decide(probabilities[position], prepared.classes, prepared.taxonomy, top_k=num_classes)
-            rows[row] = Prediction(
+            rows[row] = decision.row(
                 training.table["file_name"][int(row)],
                 training.images[row].sha256,
-                "ok",
-                label=decision.label,
-                level=decision.level,
-                probability=decision.probability,
-                reason=decision.reason,
-                top=decision.top,
                 novelty=1 - nearest[0].similarity,
                 nearest=nearest,
-                cues=decision.cues,
                 model=f"out-of-fold, seed {seed}",
             )
     assert all(row is not None for row in rows), "every picture is held out once"
