@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score, roc_curve
 
 from vision.evaluate.calibration_metrics import (
+    RocCounts,
     auroc_score,
     brier_losses,
     expected_calibration_error,
@@ -134,6 +135,17 @@ def test_the_false_positive_rate_is_that_of_openood(known: Floats, novel: Floats
     is_novel = np.concatenate([np.zeros(len(known)), np.ones(len(novel))])
     rates, hits, _ = roc_curve(is_novel, np.concatenate([known, novel]), drop_intermediate=False)
     assert false_positive_rate(known, novel) == pytest.approx(rates[np.argmax(hits >= 0.95)])
+
+
+@REPEATABLE
+@given(SCORES, SCORES, st.integers(0, 1000))
+def test_counted_pictures_give_the_figures_of_repeated_ones(known: Floats, novel: Floats, seed: int) -> None:
+    scores, is_novel = np.concatenate([known, novel]), np.arange(len(known) + len(novel)) >= len(known)
+    counts = np.random.default_rng(seed).integers(3, size=len(scores))
+    curve = RocCounts.of(np.unique(scores, return_inverse=True)[1], is_novel, counts)
+    repeated = [np.repeat(scores[rows], counts[rows]) for rows in (~is_novel, is_novel)]
+    assert curve.auroc == pytest.approx(auroc_score(*repeated), nan_ok=True)
+    assert curve.false_positive_rate() == pytest.approx(false_positive_rate(*repeated), nan_ok=True)
 
 
 def test_the_false_positive_rate_by_hand() -> None:

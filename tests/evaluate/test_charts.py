@@ -57,7 +57,10 @@ def test_risk_coverage_names_its_area_and_all_right_answers_are_drawn() -> None:
 
 @pytest.mark.parametrize("novel", [(0, 0), (1, 4)], ids=["known alone", "both"])
 def test_novelty_names_the_kinds_that_there_are(novel: tuple[int, int]) -> None:
-    figures = NoveltyFigures(known=(8, 2), novel=novel, threshold=0.95, auroc=None, known_flagged_at_95=None)
+    nothing = FigureWithInterval(value=None, low=None, high=None)
+    figures = NoveltyFigures(
+        known=(8, 2), novel=novel, threshold=0.95, auroc=nothing, known_flagged_at_95=nothing, others={}
+    )
     shown = " ".join(texts(svg_of(lambda: draw_novelty(figures))))
     assert "known: 10 pictures" in shown
     assert ("never seen: 5 pictures" in shown) == (sum(novel) > 0)

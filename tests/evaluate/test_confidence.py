@@ -15,7 +15,13 @@ from vision.bundle import Bundle, BundleInfo
 from vision.classify.decision import bundle_probabilities
 from vision.data.preprocessing import load_network_input
 from vision.evaluate.calibration_metrics import brier_losses, nll_losses
-from vision.evaluate.confidence import UNCALIBRATED, CalibrationFigures, calibration_figures, novelty_figures
+from vision.evaluate.confidence import (
+    UNCALIBRATED,
+    CalibrationFigures,
+    NoveltyFigures,
+    calibration_figures,
+    novelty_figures,
+)
 from vision.evaluate.run import PREDICTIONS_FILE, uncalibrated_probabilities
 from vision.predictions import ClassProbability, Level, Prediction, load_predictions, predictions_table
 
@@ -40,6 +46,10 @@ def ranked(*ranks: float, truths: str, flagged_from: float = 2.0) -> pl.DataFram
 
 def calibrated(table: pl.DataFrame) -> CalibrationFigures | None:
     return calibration_figures(table, [str(number) for number in range(len(table))], num_replicates=200, seed=0)
+
+
+def novelty(table: pl.DataFrame) -> NoveltyFigures | None:
+    return novelty_figures(table, [str(number) for number in range(len(table))], num_replicates=200, seed=0)
 
 
 def test_figures_are_those_of_the_formulas_whatever_the_order_of_top() -> None:
@@ -105,20 +115,42 @@ def test_a_long_curve_is_thinned_and_ends_with_all_pictures() -> None:
 
 
 def test_novelty_counts_known_and_novel_pictures_and_finds_the_threshold() -> None:
-    figures = novelty_figures(ranked(0.02, 0.5, 0.97, 0.96, 0.99, truths="aabzz", flagged_from=0.96))
+    figures = novelty(ranked(0.02, 0.5, 0.97, 0.96, 0.99, truths="aabzz", flagged_from=0.96))
     assert figures is not None
     assert (sum(figures.known), sum(figures.novel)) == (3, 2)
     assert (figures.known[0], figures.known[-1], figures.novel[-1]) == (1, 1, 2)
     assert figures.threshold == 0.96
-    assert figures.auroc == pytest.approx(5 / 6)
-    assert figures.known_flagged_at_95 == pytest.approx(1 / 3)
+    assert figures.auroc.value == pytest.approx(5 / 6)
+    assert figures.known_flagged_at_95.value == pytest.approx(1 / 3)
+
+
+def test_novelty_stands_beside_scores_of_probabilities_with_intervals() -> None:
+    generator = np.random.default_rng(0)
+    ranks, truths = generator.random(60), "a" * 40 + "z" * 20
+    ranks[40:] = 0.6 + 0.4 * ranks[40:]
+    figures = novelty(ranked(*ranks, truths=truths))
+    assert figures is not None
+    assert set(figures.others) == {"maximum softmax", "entropy"}
+    softmax = figures.others["maximum softmax"]
+    assert softmax.auroc.value == 0.5  # all pictures have the same probabilities
+    assert softmax.auroc_gain.value == pytest.approx((figures.auroc.value or 0) - 0.5)
+    assert 0 < (softmax.auroc_gain.low or 0) < (softmax.auroc_gain.value or 0) < (softmax.auroc_gain.high or 0)
+
+
+def test_scores_of_probabilities_are_those_of_plain_softmax_if_the_rows_have_it() -> None:
+    table = ranked(0.1, 0.2, 0.3, truths="aaz").with_columns(
+        pl.Series(UNCALIBRATED, [[0.9, 0.1], [1.0, 0.0], [0.5, 0.5]])
+    )
+    figures = novelty(table)
+    assert figures is not None
+    assert [score.auroc.value for score in figures.others.values()] == [1, 1]
 
 
 def test_without_novel_pictures_or_flags_there_is_no_area_and_no_threshold() -> None:
-    figures = novelty_figures(ranked(0.1, 0.9, truths="ab"))
+    figures = novelty(ranked(0.1, 0.9, truths="ab"))
     assert figures is not None
-    assert (figures.threshold, figures.auroc, figures.known_flagged_at_95) == (None, None, None)
-    assert novelty_figures(rows()) is None
+    assert (figures.threshold, figures.auroc.value, figures.known_flagged_at_95.value) == (None, None, None)
+    assert novelty(rows()) is None
 
 
 def with_calibration(info: BundleInfo, scale: list[float], bias: list[float]) -> BundleInfo:

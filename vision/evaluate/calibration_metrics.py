@@ -151,6 +151,38 @@ def false_positive_rate(known_scores: Floats, novel_scores: Floats, true_positiv
     return float((known_scores >= threshold).mean())
 
 
+@dataclass(frozen=True)
+class RocCounts:
+    """Known and novel pictures at each value of a score, lowest first, (U,) each; a picture may count several times."""
+
+    known: Ints | Floats
+    novel: Ints | Floats
+
+    @classmethod
+    def of(cls, places: Ints, is_novel: Bools, counts: Ints) -> RocCounts:
+        """From the place of each picture's score among the distinct ones, and how often it counts, (N,) each."""
+        num_places = int(places.max(initial=-1)) + 1
+        known = np.bincount(places, np.where(is_novel, 0, counts), num_places)
+        return cls(known, np.bincount(places, np.where(is_novel, counts, 0), num_places))
+
+    @property
+    def auroc(self) -> float:
+        """As `auroc_score`."""
+        if not (self.known.any() and self.novel.any()):
+            return float("nan")
+        below = np.cumsum(self.known) - self.known / 2
+        return float(self.novel @ below / (self.novel.sum() * self.known.sum()))
+
+    def false_positive_rate(self, true_positive_rate: float = 0.95) -> float:
+        """As the function of this name."""
+        if not (self.known.any() and self.novel.any()):
+            return float("nan")
+        novel_from = np.cumsum(self.novel[::-1])  # pictures at a value or above it, highest value first
+        num_flagged = max(np.ceil(true_positive_rate * novel_from[-1] - 1e-9), 1)
+        at = int(np.searchsorted(novel_from, num_flagged))
+        return float(np.cumsum(self.known[::-1])[at] / self.known.sum())
+
+
 def wilson_interval(share: Floats, num_pictures: Ints) -> tuple[Floats, Floats]:
     """95 % intervals of shares (Wilson 1927), which are wide for few pictures also at 0 and 1.
 

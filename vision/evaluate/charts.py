@@ -99,8 +99,8 @@ def draw_novelty(novelty: NoveltyFigures) -> Figure:
     axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
     axes.set_xlabel("share of held-out known pictures that are less novel")
     axes.set_ylabel("share of the pictures")
-    if novelty.auroc is not None:
-        axes.set_title(f"area under the ROC curve {novelty.auroc:.3f}", fontsize=11)
+    if novelty.auroc.value is not None:
+        axes.set_title(f"area under the ROC curve {novelty.auroc.value:.3f}", fontsize=11)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     return figure
 

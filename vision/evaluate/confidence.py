@@ -15,10 +15,9 @@ from vision.evaluate.calibration_metrics import (
     Bools,
     Floats,
     Ints,
-    auroc_score,
+    RocCounts,
     brier_losses,
     expected_calibration_error,
-    false_positive_rate,
     group_bootstrap_intervals,
     nll_losses,
     reliability_bins,
@@ -98,6 +97,20 @@ class CalibrationFigures(Part):
     risk_coverage: RiskCoverageFigures
 
 
+class OtherScore(Part):
+    """How well a score that follows from probabilities alone tells novel from known pictures.
+
+    Attributes:
+        auroc: As in `NoveltyFigures`.
+        known_flagged_at_95: As in `NoveltyFigures`.
+        auroc_gain: AUROC of the novelty rank minus this score's, paired.
+    """
+
+    auroc: FigureWithInterval
+    known_flagged_at_95: FigureWithInterval
+    auroc_gain: FigureWithInterval
+
+
 class NoveltyFigures(Part):
     """Where the novelty ranks of known and of novel pictures lie.
 
@@ -107,13 +120,15 @@ class NoveltyFigures(Part):
         threshold: Least rank that was called unknown for it; None if no picture was.
         auroc: Chance that a novel picture has the higher rank; None without both kinds.
         known_flagged_at_95: Share of known pictures beyond the rank that 95 % of the novel ones reach.
+        others: The same two of other scores on the same pictures, by name; better ones make novelty doubtful.
     """
 
     known: tuple[int, ...]
     novel: tuple[int, ...]
     threshold: Figure
-    auroc: Figure
-    known_flagged_at_95: Figure
+    auroc: FigureWithInterval
+    known_flagged_at_95: FigureWithInterval
+    others: dict[str, OtherScore]
 
 
 def calibration_figures(
@@ -150,30 +165,95 @@ def calibration_figures(
     )
 
 
-def novelty_figures(table: pl.DataFrame) -> NoveltyFigures | None:
-    """Novelty ranks of rows with `true_label`, known classes being those in `top`; None without ranks."""
+def novelty_figures(
+    table: pl.DataFrame, groups: Sequence[str], *, num_replicates: int, seed: int
+) -> NoveltyFigures | None:
+    """Novelty ranks of rows with `true_label`, known classes being those in `top`; None without ranks.
+
+    Args:
+        table: Prediction rows; the other scores come from `uncalibrated`, or else from calibrated probabilities.
+        groups: One name a row.
+        num_replicates: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
     if not {"novelty_rank", "level"} <= set(table.columns):
         return None
-    ranked = table.filter(pl.col("novelty_rank").is_not_null())
+    with_groups = table.with_columns(_group=pl.Series(groups, dtype=pl.String))
+    ranked = with_groups.filter(pl.col("novelty_rank").is_not_null())
     if len(ranked) == 0:
         return None
-    is_known = ranked["true_label"].is_in(_listed_classes(table).implode())
-    known, novel = (ranked.filter(rows)["novelty_rank"].to_numpy() for rows in (is_known, ~is_known))
+    is_novel = (~ranked["true_label"].is_in(_listed_classes(table).implode())).to_numpy()
+    ranks = ranked["novelty_rank"].to_numpy()
     # The probability of an "unknown" is the novelty's rank where novelty was the reason, as `vision decide` leaves it.
     flagged = ranked.filter((pl.col("level") == "unknown") & (pl.col("probability") == pl.col("novelty_rank")))
+    scores = {"novelty": ranks, **_scores_of_probabilities(ranked)}
+    intervals = _score_intervals(scores, is_novel, ranked["_group"].to_list(), num_replicates, seed)
+    auroc, flagged_at_95, _ = intervals.pop("novelty")
     return NoveltyFigures(
-        known=tuple(np.histogram(known, NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
-        novel=tuple(np.histogram(novel, NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
+        known=tuple(np.histogram(ranks[~is_novel], NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
+        novel=tuple(np.histogram(ranks[is_novel], NUM_NOVELTY_BINS, (0, 1))[0].tolist()),
         threshold=float(flagged["novelty_rank"].min()) if len(flagged) else None,  # type: ignore[arg-type]
-        auroc=auroc_score(known, novel),
-        known_flagged_at_95=false_positive_rate(known, novel),
+        auroc=auroc,
+        known_flagged_at_95=flagged_at_95,
+        others={
+            name: OtherScore(auroc=auroc, known_flagged_at_95=flagged, auroc_gain=gain)
+            for name, (auroc, flagged, gain) in intervals.items()
+        },
     )
+
+
+def _scores_of_probabilities(table: pl.DataFrame) -> dict[str, Floats]:
+    """(N,) maximum softmax and entropy, higher for what is less sure; none if a row has no probabilities."""
+    values = pl.col("top").list.eval(pl.element().struct.field("probability"))
+    if UNCALIBRATED in table.columns and not table[UNCALIBRATED].has_nulls():
+        values = pl.col(UNCALIBRATED)
+    # A zero adds nothing to the entropy; its logarithm must not be taken.
+    surprise = values.list.eval(-pl.element() * pl.element().clip(1e-300).log())
+    found = table.select(maximum=1 - values.list.max(), entropy=surprise.list.sum())
+    if found["maximum"].has_nulls():
+        return {}
+    return {"maximum softmax": found["maximum"].to_numpy(), "entropy": found["entropy"].to_numpy()}
+
+
+def _score_intervals(
+    scores: dict[str, Floats], is_novel: Bools, groups: Sequence[str], num_replicates: int, seed: int
+) -> dict[str, list[FigureWithInterval]]:
+    """AUROC, false positives at 95 %, and how much less the AUROC is than that of the first score, of each score."""
+    places = [np.unique(values, return_inverse=True)[1] for values in scores.values()]
+
+    def figures(counts: Ints) -> list[float]:
+        curves = [RocCounts.of(place, is_novel, counts) for place in places]
+        first = curves[0].auroc
+        return [v for each in curves for v in (each.auroc, each.false_positive_rate(), first - each.auroc)]
+
+    intervals = group_bootstrap_intervals(figures, groups, num_replicates=num_replicates, seed=seed)
+    found = [FigureWithInterval.of(interval) for interval in intervals]
+    return {name: found[3 * index : 3 * index + 3] for index, name in enumerate(scores)}
 
 
 def _listed_classes(table: pl.DataFrame) -> pl.Series:
     """Ids of all classes in `top`: those that the model knows."""
     tops = table["top"].filter(table["top"].list.len() > 0)
     return tops.explode().struct.field("class_id").unique().sort()
+
+
+def class_probabilities(table: pl.DataFrame, class_ids: Sequence[str]) -> Floats | None:
+    """(N, K) probabilities of the rows, zeros where a row has none; None if a row lists only some of its classes.
+
+    Args:
+        table: Prediction rows.
+        class_ids: K classes, in which all of those in `top` are.
+    """
+    if "top" not in table.columns:
+        return None
+    has_top = (table["top"].list.len() > 0).fill_null(False)
+    listed = table.filter(has_top)
+    found = _matrix(listed, listed["top"].explode().struct.field("probability"), pl.Series(class_ids))
+    if len(listed) == 0 or (found.sum(axis=1) < 1 - _WHOLE).any():
+        return None
+    probabilities = np.zeros((len(table), len(class_ids)))
+    probabilities[has_top.to_numpy()] = found
+    return probabilities
 
 
 def _positions(class_ids: pl.Series, known: pl.Series) -> Ints:

@@ -16,6 +16,7 @@ import vision
 from vision.data.manifest import Manifest, group_names
 from vision.errors import PredictionsError
 from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, calibration_figures, novelty_figures
+from vision.evaluate.costs import CostFigures, cost_figures
 from vision.evaluate.metrics import (
     DEFAULT_REPLICATES,
     BootstrapIntervals,
@@ -117,6 +118,7 @@ class Evaluation(Part):
     calibration: CalibrationFigures | None = None
     novel: tuple[NovelClassFigures, ...] = ()
     novelty: NoveltyFigures | None = None
+    costs: CostFigures | None = None
     num_replicates: int
     seed: int
     classes: tuple[ClassFigures, ...]
@@ -191,7 +193,8 @@ def evaluate_predictions(
         largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
         calibration=calibration_figures(table, groups, num_replicates=num_replicates, seed=seed),
         novel=tuple(novel_figures(table, known_classes, taxonomy)) if known_classes else (),
-        novelty=novelty_figures(table),
+        novelty=novelty_figures(table, groups, num_replicates=num_replicates, seed=seed),
+        costs=cost_figures(table, taxonomy, class_ids, answers, groups, num_replicates=num_replicates, seed=seed),
         baselines=_baselines(table, class_ids, groups, num_replicates, seed),
         num_replicates=num_replicates,
         seed=seed,
