@@ -247,6 +247,10 @@ class DecideSettings(_Settings):
     unknown_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the pictures to come whose class is in nobody's reference set; probabilities allow for it, the more the
     less a picture is like the training pictures. 0 allows for none."""
+    novelty_tunings: Annotated[int, Field(ge=0, le=50)] = 0
+    """With fine-tuning: networks that are tuned once more, each without some of the classes, so that the novelty score
+    is chosen, and what it tells is measured, on networks like the bundle's. 0 or 1: on features before tuning, which
+    takes seconds."""
     coverage: OpenShare = 0.95
     """Share of pictures whose label set is to contain the truth."""
     class_conditional: StrictBool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
@@ -16,17 +17,20 @@ from vision.classify.novelty import (
     NearestNeighbourScore,
     NoveltyRanking,
 )
+from vision.train.deciding import tuned_novelty_trials
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
     _mean_surprise,
     choose_calibration,
     choose_novelty_score,
     held_out_novelty,
+    rows_of_other_groups,
     temperature_calibration,
     vector_calibration,
 )
 from vision.train.folds import group_folds
-from vision.train.probe import fit_probe, fit_temperature
+from vision.train.probe import LinearProbe, fit_probe, fit_temperature
+from vision.train.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -211,6 +215,33 @@ def test_the_left_out_class_and_held_out_groups_are_never_fitted_on() -> None:
         held_out = {groups[row] for row in others} - inside
         assert held_out
         assert len(train) == sum(groups[row] in inside for row in others)  # groups whole
+
+
+def test_pictures_of_the_left_out_class_come_from_groups_that_are_not_trained_on_where_there_are_such() -> None:
+    groups = ["north", "north", "south", "east"]
+    rows = np.arange(4)
+    assert rows_of_other_groups(rows[1:], rows[:1], groups).tolist() == [2, 3]
+    assert rows_of_other_groups(rows[1:2], rows[:1], groups).tolist() == [1]
+
+
+def test_tuned_networks_never_see_the_classes_that_they_are_asked_about() -> None:
+    rows, truth, groups = vehicles(12)
+    features = rows.astype(np.float32)
+    training = TrainingSet(pl.DataFrame(), [], truth, groups)
+    tuned: list[tuple[set[int], set[int]]] = []
+
+    def tune(probe: LinearProbe, train: Ints, asked: Ints) -> tuple[Floats, Floats, Floats]:
+        tuned.append((set(truth[train].tolist()), set(truth[asked].tolist())))
+        assert not {groups[row] for row in train} & {groups[row] for row in asked}
+        return probe.logits(features[asked]), features[asked], features[train]
+
+    trials = tuned_novelty_trials(training, features, 5, 1.0, tune, num_tunings=2, seed=0)
+    lots = [asked - trained for trained, asked in tuned]
+    assert sorted(map(len, lots)) == [2, 3]
+    assert set.union(*lots) == set(range(5))
+    assert np.isfinite(trials[0].auroc).all()
+    assert trials[0].name in EMBEDDING_SCORES
+    assert trials[0].mean_auroc > 0.95
 
 
 def test_two_classes_are_too_few_to_leave_one_out() -> None:

@@ -27,6 +27,7 @@ from vision.train.devices import open_accelerator
 from vision.train.features import FeatureRecipe, TrainingImage
 from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, _Batches, fine_tune, tuned_vectors
 from vision.train.probe import LinearProbe, fit_probe
+from vision.train.run import plan_run, train_run
 from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun, prepare_run
 from vision.train.tuner import Tuner
@@ -402,6 +403,17 @@ def test_a_resumed_run_keeps_the_schedule_that_it_began_with(
     (tmp_path / "schedules.json").write_text(json.dumps({str(RECIPE): asdict(kept)}))
     tuner = Tuner(prepared, {"resnet10t": backbone}, tmp_path, schedules=tmp_path / "schedules.json")
     assert tuner._schedule_of(backbone, RECIPE, 512) == kept
+
+
+def test_the_novelty_score_may_be_chosen_on_networks_tuned_without_some_classes(config: Config, tmp_path: Path) -> None:
+    settings = config.model_dump(mode="json") | {"decide": {"novelty_tunings": 2}}
+    prepared = prepare_run(Config.model_validate(settings))
+    told: list[str] = []
+    train_run(prepared, plan_run(prepared, tmp_path), tmp_path / "run", tmp_path, tell=told.append)
+    assert "choosing the novelty score: 2 networks, each tuned without some of the classes" in told
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    decision = next(line for line in lines if "novelty_score" in line)
+    assert decision["novelty_score"] == max(decision["novelty"], key=decision["novelty"].__getitem__)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ N training pictures, M known pictures that the model was not fitted on, D featur
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -23,6 +24,9 @@ from vision.train.decision_fitting import (
     choose_calibration,
     choose_novelty_score,
     held_out_novelty,
+    judge_scores,
+    novelty_trials,
+    rows_of_other_groups,
 )
 from vision.train.folds import group_folds
 from vision.train.probe import LinearProbe, fit_probe, held_out_logits
@@ -82,6 +86,57 @@ def _novelty_trials(
     return choose_novelty_score(sample, refit, truth, groups, num_folds=_FOLDS_A_LEFT_OUT_CLASS, seed=seed)
 
 
+TuneFold = Callable[[LinearProbe, Ints, Ints], tuple[Floats, Floats, Floats]]
+"""Tunes a network from a probe on training rows; logits (H, K) of the rows asked, embeddings of these and of the
+training rows."""
+
+
+def tuned_novelty_trials(
+    training: TrainingSet,
+    features: NDArray[np.float32],
+    num_classes: int,
+    strength: float,
+    tune: TuneFold,
+    *,
+    num_tunings: int,
+    seed: int,
+) -> list[NoveltyTrial]:
+    """How well each novelty score tells left-out classes on networks that were tuned without them, best first.
+
+    The classes are dealt out, and a network is tuned without each lot, on two thirds of the other classes' groups.
+
+    Args:
+        training: N pictures.
+        features: (N, D) before tuning.
+        num_classes: K.
+        strength: Of the probes that tuning starts from.
+        tune: Fine-tuning.
+        num_tunings: Lots of classes.
+        seed: Of the lots and the groups.
+    """
+    truth = training.class_indices
+    figures = np.full((3, len(EMBEDDING_SCORES) + len(LOGIT_SCORES), num_classes), np.nan)
+    classes = np.random.default_rng(seed).permutation(np.unique(truth))
+    for lot in np.array_split(classes, num_tunings):
+        others = np.flatnonzero(~np.isin(truth, lot))
+        folds = group_folds(truth[others], [training.groups[row] for row in others.tolist()], 3, seed)
+        if not folds or len(lot) == 0:
+            continue
+        train, known = (others[rows] for rows in folds[0])
+        novel = rows_of_other_groups(np.flatnonzero(np.isin(truth, lot)), train, training.groups)
+        probe = fit_probe(features[train], truth[train], num_classes, strength)
+        logits, asked, references = tune(probe, train, np.concatenate([known, novel]))
+        of_known, of_novel = asked[: len(known)], asked[len(known) :]
+        for class_index in np.intersect1d(lot, truth[novel]).tolist():
+            is_it = truth[novel] == class_index
+            figures[:, :, class_index] = judge_scores(
+                (references, truth[train]),
+                (of_known, logits[: len(known)], truth[known]),
+                (of_novel[is_it], logits[len(known) :][is_it]),
+            )
+    return novelty_trials(figures)
+
+
 def fit_decision(
     prepared: PreparedRun,
     probe: LinearProbe,
@@ -90,6 +145,7 @@ def fit_decision(
     of_calibration: NDArray[np.float32],
     *,
     untuned: NDArray[np.float32] | None = None,
+    tuned_trials: Sequence[NoveltyTrial] = (),
 ) -> FittedDecision:
     """Calibration, novelty score, roll-up threshold and label sets; never sees the test or the novel split.
 
@@ -101,12 +157,15 @@ def fit_decision(
         of_calibration: (M, D); without rows, out-of-fold predictions of the training pictures serve.
         untuned: (N, D') of the network before fine-tuning, if there was any: a tuned network has seen the classes that
             are left out in turn to choose the novelty score, and would seem to know better.
+        tuned_trials: Of `tuned_novelty_trials`; they choose the score where there are some.
     """
     settings, training, seed = prepared.config.decide, prepared.training, prepared.config.seed
     truth, num_classes = training.class_indices, len(prepared.classes)
     embeddings = probe.standardised(of_training)
 
-    trials = _novelty_trials(of_training if untuned is None else untuned, training, num_classes, strength, seed)
+    trials = list(tuned_trials)
+    if not trials:
+        trials = _novelty_trials(of_training if untuned is None else untuned, training, num_classes, strength, seed)
     name, exponent = (trials[0].name, trials[0].exponent) if trials else (DEFAULT_SCORE, 1.0)
     if len(of_calibration):
         pictures, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"

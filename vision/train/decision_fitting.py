@@ -249,25 +249,51 @@ def choose_novelty_score(
     Returns:
         Empty if no class can be left out: there are fewer than three, or fewer than two groups beside each.
     """
-    names = [*candidates, *LOGIT_SCORES]
     num_classes = int(class_indices.max()) + 1 if len(class_indices) else 0
-    figures = np.full((3, len(names), num_classes), np.nan)  # AUROC, false-positive rate, mean of -ln rank
+    figures = np.full((3, len(candidates) + len(LOGIT_SCORES), num_classes), np.nan)
     present = np.unique(class_indices).tolist()
     for class_index in present if len(present) > 2 else []:
         novel = np.flatnonzero(class_indices == class_index)
         others = np.flatnonzero(class_indices != class_index)
         folds = group_folds(class_indices[others], [groups[row] for row in others.tolist()], num_folds, seed)
-        of_folds = [
-            _judge_scores(embeddings, refit, class_indices, others[train], others[held_out], novel, candidates)
-            for train, held_out in folds
-        ]
+        of_folds = []
+        for train, held_out in folds:
+            known, asked = others[held_out], rows_of_other_groups(novel, others[train], groups)
+            logits = refit(others[train])
+            of_folds.append(
+                judge_scores(
+                    (embeddings[others[train]], class_indices[others[train]]),
+                    (embeddings[known], logits[known], class_indices[known]),
+                    (embeddings[asked], logits[asked]),
+                    candidates,
+                )
+            )
         if of_folds:
             figures[:, :, class_index] = _nan_mean(np.stack(of_folds), axis=0)
+    return novelty_trials(figures, candidates)
+
+
+def novelty_trials(
+    figures: Floats, candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES
+) -> list[NoveltyTrial]:
+    """The scores, best first, from what `judge_scores` said of each class, (3, S, K); NaN for classes not judged."""
     means, _, surprises = _nan_mean(figures, axis=2)
     exponents = 1 / np.clip(surprises, 1e-9, 1)
+    names = [*candidates, *LOGIT_SCORES]
     rows = zip(names, *figures[:2], means.tolist(), exponents.tolist(), strict=True)
     trials = [NoveltyTrial(*row) for row in rows]
     return sorted((t for t in trials if np.isfinite(t.mean_auroc)), key=lambda t: -t.mean_auroc)
+
+
+def rows_of_other_groups(rows: Ints, train: Ints, groups: Sequence[str]) -> Ints:
+    """Those of the rows whose group is not trained on; all of them if there are none.
+
+    A novel vehicle on a trained place would seem less novel than a known one on a new place, and both come from new
+    places once the model is asked.
+    """
+    trained = {groups[row] for row in train.tolist()}
+    others = [row for row in rows.tolist() if groups[row] not in trained]
+    return np.array(others or rows, dtype=np.int64)
 
 
 def held_out_novelty(
@@ -301,23 +327,28 @@ def held_out_novelty(
     return HeldOutNovelty(scores, numbers, tuple(fitted))
 
 
-def _judge_scores(
-    embeddings: NDArray[np.floating],
-    refit: Refit,
-    class_indices: Ints,
-    train: Ints,
-    held_out: Ints,
-    novel: Ints,
-    candidates: Mapping[str, FitEmbeddingScore],
+def judge_scores(
+    references: tuple[NDArray[np.floating], Ints],
+    known: tuple[NDArray[np.floating], Floats, Ints],
+    novel: tuple[NDArray[np.floating], Floats],
+    candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
 ) -> Floats:
-    """AUROC, false-positive rate and mean of -ln(rank of a novel picture among known ones) of every score, (3, S)."""
-    known = held_out[np.isin(class_indices[held_out], class_indices[train])]
+    """AUROC, false-positive rate and mean of -ln(rank of a novel picture among known ones) of every score, (3, S).
+
+    Args:
+        references: Embeddings (R, D) and classes (R,) that scores are fitted on.
+        known: Embeddings (N, D), logits (N, K) and classes (N,) of held-out pictures; those of classes without
+            references are left out.
+        novel: Embeddings and logits of pictures of other classes.
+        candidates: Scores on embeddings, beside those on logits.
+    """
+    is_learnt = np.isin(known[2], references[1])
+    embeddings, logits = (known[0][is_learnt], novel[0]), (known[1][is_learnt], novel[1])
     pairs: list[tuple[Floats, Floats]] = []
     for fit in candidates.values():
-        fitted = StandardisedScore.fit(fit, embeddings[train], class_indices[train])
-        pairs.append((fitted.score(embeddings[known]), fitted.score(embeddings[novel])))
-    logits = refit(train)
-    pairs += [(score(logits[known]), score(logits[novel])) for score in LOGIT_SCORES.values()]
+        fitted = StandardisedScore.fit(fit, *references)
+        pairs.append((fitted.score(embeddings[0]), fitted.score(embeddings[1])))
+    pairs += [(score(logits[0]), score(logits[1])) for score in LOGIT_SCORES.values()]
     judges = (auroc_score, false_positive_rate, _mean_surprise)
     return np.array([[judge(*pair) for pair in pairs] for judge in judges])
 

@@ -25,7 +25,8 @@ from vision.files import write_whole_text
 from vision.predictions import save_predictions
 from vision.train.backbones import Backbone, feature_maps, load_backbones
 from vision.train.bundling import environment, write_bundle
-from vision.train.deciding import fit_decision
+from vision.train.deciding import fit_decision, tuned_novelty_trials
+from vision.train.decision_fitting import NoveltyTrial
 from vision.train.devices import open_accelerator, tracked
 from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes, vectors_of
 from vision.train.out_of_fold import out_of_fold_predictions, try_all
@@ -176,11 +177,13 @@ def train_run(
         of_training[best.recipe],
         of_calibration[best.recipe],
     )
+    tuned_trials: list[NoveltyTrial] = []
     if tuner is not None and accelerator is not None:
         with tracked(accelerator, config.name, config.model_dump(mode="json")):
             network = tuner.tune(
                 best.recipe, probe, checkpoint=run_dir / "checkpoint.pt", log=log, curves=run_dir / "curves"
             )
+        tuned_trials = _tuned_novelty(prepared, tuner, best, of_training[best.recipe], tell)
         backbone, probe = network.backbone, network.probe
         fitted_features, calibration_features = network.of_training, network.of_calibration
     if not is_first:
@@ -197,6 +200,7 @@ def train_run(
         fitted_features,
         calibration_features,
         untuned=of_training[best.recipe] if tuner is not None else None,
+        tuned_trials=tuned_trials,
     )
     log.write(
         "decision",
@@ -219,6 +223,25 @@ def train_run(
     if accelerator is not None:
         accelerator.wait_for_everyone()
     return TrainingResult(bundle, candidates, out_of_fold_path)
+
+
+def _tuned_novelty(
+    prepared: PreparedRun, tuner: Tuner, best: Candidate, features: NDArray[np.float32], tell: Callable[[str], None]
+) -> list[NoveltyTrial]:
+    config = prepared.config
+    num_tunings = min(config.decide.novelty_tunings, len(prepared.classes))
+    if num_tunings < 2:
+        return []
+    tell(f"choosing the novelty score: {num_tunings} networks, each tuned without some of the classes")
+    return tuned_novelty_trials(
+        prepared.training,
+        features,
+        len(prepared.classes),
+        best.strength,
+        lambda probe, train, asked: tuner.tune_fold(best.recipe, probe, train, asked, config.seed),
+        num_tunings=num_tunings,
+        seed=config.seed,
+    )
 
 
 def _calibrate(
