@@ -247,6 +247,9 @@ class DecideSettings(_Settings):
     unknown_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the pictures to come whose class is in nobody's reference set; probabilities allow for it, the more the
     less a picture is like the training pictures. 0 allows for none."""
+    confident_wrong: OpenShare = 0.02
+    """Share of the pictures of a class left out in training that may get a wrong name with 90 % or more: `unknown_share`
+    is raised, to 0.5 at most, until that holds in the mean of the classes. An `unknown_share` of 0 is kept."""
     novelty_tunings: Annotated[int, Field(ge=0, le=50)] = 0
     """With fine-tuning: networks that are tuned once more, each without some of the classes, so that the novelty score
     is chosen, and what it tells is measured, on networks like the bundle's. 0 or 1: on features before tuning, which

@@ -20,6 +20,9 @@ from vision.classify.novelty import (
 from vision.train.deciding import tuned_novelty_trials
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
+    MOST_UNKNOWN,
+    LeftOutPictures,
+    NoveltyTrial,
     _mean_surprise,
     choose_calibration,
     choose_novelty_score,
@@ -222,6 +225,27 @@ def test_pictures_of_the_left_out_class_come_from_groups_that_are_not_trained_on
     rows = np.arange(4)
     assert rows_of_other_groups(rows[1:], rows[:1], groups).tolist() == [2, 3]
     assert rows_of_other_groups(rows[1:2], rows[:1], groups).tolist() == [1]
+
+
+def trial_of(confidences: list[float], ranks: list[float]) -> NoveltyTrial:
+    pictures = LeftOutPictures(np.array(confidences), np.array(ranks))
+    return NoveltyTrial("energy", np.array([0.7]), np.array([0.5]), 0.7, 2.0, (pictures,))
+
+
+def test_the_share_of_unknown_classes_is_raised_until_few_left_out_pictures_are_named_with_confidence() -> None:
+    trial = trial_of([0.99, 0.95, 0.5, 1.0], [0.5, 0.5, 0.5, 0.97])
+    # Of density 2 r = 1 at rank 0.5, the probability of a known class is 1 - share; 0.97 is unknown in any case.
+    assert trial.left_out[0].share_named(0.02, 2.0, 0.05) == 0.5
+    assert trial.least_unknown_share(0.02, 0.5, 0.05) == 0.02
+    assert trial.least_unknown_share(0.02, 0.25, 0.05) == 0.06  # 0.94 x 0.95 < 0.9
+    assert trial.least_unknown_share(0.02, 0.1, 0.05) == 0.10  # 0.9 x 0.99 < 0.9
+
+
+def test_a_share_of_none_is_kept_and_the_search_ends_at_a_half() -> None:
+    sure = trial_of([1.0], [0.0])  # no picture is less novel, so none is more surely known
+    assert sure.least_unknown_share(0.0, 0.02, 0.05) == 0.0
+    assert sure.least_unknown_share(0.1, 0.02, 0.05) == MOST_UNKNOWN
+    assert sure.least_unknown_share(0.7, 0.02, 0.05) == 0.7
 
 
 def test_tuned_networks_never_see_the_classes_that_they_are_asked_about() -> None:

@@ -20,6 +20,7 @@ from vision.classify.roll_up import build_class_tree
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
     HeldOutNovelty,
+    JudgedClass,
     NoveltyTrial,
     choose_calibration,
     choose_novelty_score,
@@ -115,7 +116,7 @@ def tuned_novelty_trials(
         seed: Of the lots and the groups.
     """
     truth = training.class_indices
-    figures = np.full((3, len(EMBEDDING_SCORES) + len(LOGIT_SCORES), num_classes), np.nan)
+    judged: dict[int, list[JudgedClass]] = {}
     classes = np.random.default_rng(seed).permutation(np.unique(truth))
     for lot in np.array_split(classes, num_tunings):
         others = np.flatnonzero(~np.isin(truth, lot))
@@ -129,12 +130,13 @@ def tuned_novelty_trials(
         of_known, of_novel = asked[: len(known)], asked[len(known) :]
         for class_index in np.intersect1d(lot, truth[novel]).tolist():
             is_it = truth[novel] == class_index
-            figures[:, :, class_index] = judge_scores(
+            found = judge_scores(
                 (references, truth[train]),
                 (of_known, logits[: len(known)], truth[known]),
                 (of_novel[is_it], logits[len(known) :][is_it]),
             )
-    return novelty_trials(figures)
+            judged[class_index] = [found]
+    return novelty_trials(judged, num_classes)
 
 
 def fit_decision(
@@ -166,7 +168,10 @@ def fit_decision(
     trials = list(tuned_trials)
     if not trials:
         trials = _novelty_trials(of_training if untuned is None else untuned, training, num_classes, strength, seed)
-    name, exponent = (trials[0].name, trials[0].exponent) if trials else (DEFAULT_SCORE, 1.0)
+    name, exponent, unknown_share = DEFAULT_SCORE, 1.0, settings.unknown_share
+    if trials:
+        name, exponent = trials[0].name, trials[0].exponent
+        unknown_share = trials[0].least_unknown_share(unknown_share, settings.confident_wrong, settings.false_alarms)
     if len(of_calibration):
         pictures, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"
         novelty = _novelty_by_one_fit(name, logits, embeddings, truth, probe.standardised(of_calibration))
@@ -183,7 +188,7 @@ def fit_decision(
     threshold = fit_threshold(
         known,
         build_class_tree(prepared.taxonomy, prepared.classes),
-        unknown_share=settings.unknown_share,
+        unknown_share=unknown_share,
         novelty_exponent=exponent,
         target_accuracy=settings.target_accuracy,
         confidence=settings.confidence,
@@ -202,7 +207,7 @@ def fit_decision(
         bias=tuple(choice.calibration.bias.tolist()),
         novelty_score=name,
         novelty_exponent=exponent,
-        unknown_share=settings.unknown_share,
+        unknown_share=unknown_share,
         false_alarms=settings.false_alarms,
         target_accuracy=settings.target_accuracy,
         confidence=settings.confidence,

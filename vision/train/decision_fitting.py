@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from vision.classify.decision import calibrated_probabilities
 from vision.classify.novelty import (
     LOGIT_SCORES,
     EmbeddingScore,
     NearestNeighbourScore,
     RelativeMahalanobis,
     StandardisedScore,
+    known_probability,
 )
 from vision.evaluate.calibration_metrics import auroc_score, false_positive_rate
+from vision.evaluate.novel import CONFIDENT
 from vision.train.folds import group_folds
 from vision.train.probe import fit_temperature
 
@@ -44,6 +47,9 @@ EMBEDDING_SCORES: Mapping[str, FitEmbeddingScore] = MappingProxyType(
     }
 )
 """The distances among which `choose_novelty_score` chooses, beside the baselines of `LOGIT_SCORES`."""
+
+MOST_UNKNOWN = 0.5
+"""Beyond this share of unknown classes no caution is sought: hardly an answer would be left."""
 
 _LOG_SCALE_BOUND = float(np.log(20.0))  # temperatures between 0.05 and 20, as in the probe
 _VECTOR_DEVIATIONS = (0.1, 0.3, 1.0)
@@ -88,6 +94,37 @@ class CalibrationChoice:
 
 
 @dataclass(frozen=True)
+class LeftOutPictures:
+    """Pictures of a class that was left out, as a model without it sees them, (N,) each.
+
+    Attributes:
+        confidences: Calibrated probability of the most probable class, which is wrong.
+        ranks: Of novelty among held-out known pictures.
+    """
+
+    confidences: Floats
+    ranks: Floats
+
+    def share_named(self, unknown_share: float, exponent: float, false_alarms: float) -> float:
+        """Share that gets a wrong name with `CONFIDENT` or more, where probabilities allow for unknown classes."""
+        allowed = self.confidences * known_probability(self.ranks, unknown_share, exponent)
+        return float(((allowed >= CONFIDENT) & (self.ranks <= 1 - false_alarms)).mean())
+
+
+@dataclass(frozen=True)
+class JudgedClass:
+    """What the scores said of a class that was left out, with one fold held out; S scores.
+
+    Attributes:
+        figures: (3, S) AUROC, false-positive rate, mean of -ln(rank of a novel picture among known ones).
+        pictures: S, which differ in their ranks.
+    """
+
+    figures: Floats
+    pictures: tuple[LeftOutPictures, ...]
+
+
+@dataclass(frozen=True)
 class NoveltyTrial:
     """How well a score told the pictures of a left-out class from held-out pictures of the others.
 
@@ -98,6 +135,7 @@ class NoveltyTrial:
         mean_auroc: Over classes.
         exponent: Of the density a r^(a-1) of left-out pictures' ranks r among the known ones, of most likelihood with
             every class counting alike (a = 1 / mean of -ln r); at least 1, which is no information.
+        left_out: The pictures of each class that was judged.
     """
 
     name: str
@@ -105,6 +143,25 @@ class NoveltyTrial:
     false_positive_rate: Floats
     mean_auroc: float
     exponent: float
+    left_out: tuple[LeftOutPictures, ...]
+
+    def least_unknown_share(self, at_least: float, most_named: float, false_alarms: float) -> float:
+        """Least share of unknown classes to allow for so that few left-out pictures get a wrong name with confidence.
+
+        Args:
+            at_least: The share that is stated; 0 is kept, and allows for none.
+            most_named: Share of a left-out class's pictures, mean over classes, that may be named with `CONFIDENT`.
+            false_alarms: Beyond this rank a picture is unknown anyway.
+
+        Returns:
+            At most `MOST_UNKNOWN`, also where that is not enough.
+        """
+        shares = np.arange(at_least, MOST_UNKNOWN, 0.01).tolist() if at_least and self.left_out else [at_least]
+        for share in shares:
+            named = [each.share_named(share, self.exponent, false_alarms) for each in self.left_out]
+            if not named or np.mean(named) <= most_named:
+                return float(round(share, 2)) if share != at_least else at_least
+        return max(at_least, MOST_UNKNOWN) if at_least else 0.0
 
 
 @dataclass(frozen=True)
@@ -249,18 +306,17 @@ def choose_novelty_score(
     Returns:
         Empty if no class can be left out: there are fewer than three, or fewer than two groups beside each.
     """
-    num_classes = int(class_indices.max()) + 1 if len(class_indices) else 0
-    figures = np.full((3, len(candidates) + len(LOGIT_SCORES), num_classes), np.nan)
     present = np.unique(class_indices).tolist()
+    judged: dict[int, list[JudgedClass]] = {}
     for class_index in present if len(present) > 2 else []:
         novel = np.flatnonzero(class_indices == class_index)
         others = np.flatnonzero(class_indices != class_index)
-        folds = group_folds(class_indices[others], [groups[row] for row in others.tolist()], num_folds, seed)
-        of_folds = []
-        for train, held_out in folds:
+        for train, held_out in group_folds(
+            class_indices[others], [groups[row] for row in others.tolist()], num_folds, seed
+        ):
             known, asked = others[held_out], rows_of_other_groups(novel, others[train], groups)
             logits = refit(others[train])
-            of_folds.append(
+            judged.setdefault(class_index, []).append(
                 judge_scores(
                     (embeddings[others[train]], class_indices[others[train]]),
                     (embeddings[known], logits[known], class_indices[known]),
@@ -268,21 +324,34 @@ def choose_novelty_score(
                     candidates,
                 )
             )
-        if of_folds:
-            figures[:, :, class_index] = _nan_mean(np.stack(of_folds), axis=0)
-    return novelty_trials(figures, candidates)
+    return novelty_trials(judged, max(present, default=-1) + 1, candidates)
 
 
 def novelty_trials(
-    figures: Floats, candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES
+    judged: Mapping[int, Sequence[JudgedClass]],
+    num_classes: int,
+    candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
 ) -> list[NoveltyTrial]:
-    """The scores, best first, from what `judge_scores` said of each class, (3, S, K); NaN for classes not judged."""
+    """The scores, best first, from what `judge_scores` said of classes by their index, once for each fold."""
+    names = [*candidates, *LOGIT_SCORES]
+    figures = np.full((3, len(names), num_classes), np.nan)
+    for class_index, of_folds in judged.items():
+        figures[:, :, class_index] = _nan_mean(np.stack([each.figures for each in of_folds]), axis=0)
     means, _, surprises = _nan_mean(figures, axis=2)
     exponents = 1 / np.clip(surprises, 1e-9, 1)
-    names = [*candidates, *LOGIT_SCORES]
-    rows = zip(names, *figures[:2], means.tolist(), exponents.tolist(), strict=True)
+    pictures = [
+        tuple(_joined([each.pictures[score] for each in of_folds]) for of_folds in judged.values())
+        for score in range(len(names))
+    ]
+    rows = zip(names, *figures[:2], means.tolist(), exponents.tolist(), pictures, strict=True)
     trials = [NoveltyTrial(*row) for row in rows]
     return sorted((t for t in trials if np.isfinite(t.mean_auroc)), key=lambda t: -t.mean_auroc)
+
+
+def _joined(parts: Sequence[LeftOutPictures]) -> LeftOutPictures:
+    return LeftOutPictures(
+        np.concatenate([part.confidences for part in parts]), np.concatenate([part.ranks for part in parts])
+    )
 
 
 def rows_of_other_groups(rows: Ints, train: Ints, groups: Sequence[str]) -> Ints:
@@ -332,8 +401,8 @@ def judge_scores(
     known: tuple[NDArray[np.floating], Floats, Ints],
     novel: tuple[NDArray[np.floating], Floats],
     candidates: Mapping[str, FitEmbeddingScore] = EMBEDDING_SCORES,
-) -> Floats:
-    """AUROC, false-positive rate and mean of -ln(rank of a novel picture among known ones) of every score, (3, S).
+) -> JudgedClass:
+    """What every score says of a class that was left out, beside held-out pictures of the others.
 
     Args:
         references: Embeddings (R, D) and classes (R,) that scores are fitted on.
@@ -350,7 +419,17 @@ def judge_scores(
         pairs.append((fitted.score(embeddings[0]), fitted.score(embeddings[1])))
     pairs += [(score(logits[0]), score(logits[1])) for score in LOGIT_SCORES.values()]
     judges = (auroc_score, false_positive_rate, _mean_surprise)
-    return np.array([[judge(*pair) for pair in pairs] for judge in judges])
+    calibration = temperature_calibration(logits[0], known[2][is_learnt])
+    confidences = calibrated_probabilities(calibration.calibrated_logits(logits[1]), 1.0).max(axis=1)
+    return JudgedClass(
+        np.array([[judge(*pair) for pair in pairs] for judge in judges]),
+        tuple(LeftOutPictures(confidences, _ranks_among(*pair)) for pair in pairs),
+    )
+
+
+def _ranks_among(of_known: Floats, of_novel: Floats) -> Floats:
+    """Share of known pictures that are less novel, (N,) in [0, 1]."""
+    return np.searchsorted(np.sort(of_known), of_novel, side="left") / max(len(of_known), 1)
 
 
 def _mean_surprise(of_known: Floats, of_novel: Floats) -> float:
