@@ -65,10 +65,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "no mirror image": ("features.flip=false",),
 }
 SCARCE: dict[str, tuple[str, ...]] = {
-    "base": (),
+    "base": ("finetune.logit_adjustment=0",),
     "balanced sampling": ("finetune.balanced_sampling=true",),
     "logit adjustment 1": ("finetune.logit_adjustment=1",),
-    "both": ("finetune.balanced_sampling=true", "finetune.logit_adjustment=1"),
 }
 """For `--scarce`, where every second class has only a few pictures."""
 

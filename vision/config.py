@@ -183,9 +183,10 @@ class FinetuneSettings(_Settings):
     family_weight: float = Field(default=0.0, ge=0)
     """Weight of the loss at the level of families beside that of classes."""
     balanced_sampling: bool = False
-    """Draw every class as often, however few pictures it has."""
-    logit_adjustment: float = Field(default=0.0, ge=0)
-    """Strength of the correction for how many pictures a class has (Menon et al. 2021, arXiv 2007.07314); 1 is full."""
+    """Draw every class as often, however few pictures it has; then there is nothing to adjust logits for."""
+    logit_adjustment: float = Field(default=1.0, ge=0)
+    """Strength of the correction for how many pictures a class has (Menon et al. 2021, arXiv 2007.07314); 1 is full. It
+    pays where classes have five and fifty pictures, and changes nothing where they have as many (docs/log.md)."""
     norm_statistics: bool = False
     """Let batch normalisation follow the training pictures, for pictures far from those of pretraining."""
     attention_pooling: bool = False
@@ -248,8 +249,8 @@ class DecideSettings(_Settings):
     """Share of the pictures to come whose class is in nobody's reference set; probabilities allow for it, the more the
     less a picture is like the training pictures. 0 allows for none."""
     confident_wrong: OpenShare = 0.02
-    """Share of the pictures of a class left out in training that may get a wrong name with 90 % or more: `unknown_share`
-    is raised, to 0.5 at most, until that holds in the mean of the classes. An `unknown_share` of 0 is kept."""
+    """Share of the pictures of a class left out in training that may get a wrong name with 90 % or more. To this end
+    `unknown_share` is raised, to 0.5 at most, in the mean of the classes. An `unknown_share` of 0 is kept."""
     novelty_tunings: Annotated[int, Field(ge=0, le=50)] = 0
     """With fine-tuning: networks that are tuned once more, each without some of the classes, so that the novelty score
     is chosen, and what it tells is measured, on networks like the bundle's. 0 or 1: on features before tuning, which

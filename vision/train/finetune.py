@@ -395,7 +395,8 @@ class _Run:
         self.average = AveragedModel(tail, multi_avg_fn=averaging, use_buffers=True)
         counts = np.bincount(truth[rows], minlength=tail.classifier.out_features).astype(np.float64)
         prior = np.log(np.maximum(counts, 0.5) / counts.sum())
-        adjustment = torch.from_numpy((settings.logit_adjustment * prior).astype(np.float32))
+        strength = 0.0 if settings.balanced_sampling else settings.logit_adjustment
+        adjustment = torch.from_numpy((strength * prior).astype(np.float32))
         self._adjustment = adjustment.to(accelerator.device)
         self._waiting = 0
 
