@@ -18,18 +18,23 @@ from vision.errors import InputPathError, MissingExtraError, OutputError, UsageE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import polars as pl
+
     from vision.bundle import Bundle
     from vision.config import Config
     from vision.data.manifest import Manifest
+    from vision.evaluate.costs import CostFigures
     from vision.evaluate.evaluation import Evaluation, FigureWithInterval
+    from vision.evaluate.gates import GatesFile
     from vision.evaluate.left_out import LeftOut
     from vision.predictions import Prediction
+    from vision.taxonomy import Taxonomy
 
 app = typer.Typer(
     name="vision",
     help="Tell look-alike military vehicles apart on photographs, and show which classes are taken for which.",
     epilog="Exit codes: 0 done; 1 done, but some images failed; 2 wrong usage or configuration; 3 data check failed; "
-    "4 licence refused; 130 interrupted.",
+    "4 licence refused; 5 quality gate not met; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -39,6 +44,7 @@ data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_he
 app.add_typer(data_app, name="data")
 
 EXIT_SOME_IMAGES_FAILED = 1
+EXIT_GATE_FAILED = 5
 EXIT_INTERRUPTED = 130
 MOST_PROBLEMS_PER_KIND = 50
 
@@ -131,6 +137,14 @@ TaxonomyOption = Annotated[
 ]
 OverridesOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: --set train.folds=5. May be repeated.")
+]
+GateOption = Annotated[
+    Path | None,
+    typer.Option("--gate", metavar="FILE", help="Limits to hold the figures to; exit code 5 if one is not kept."),
+]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="PREDICTIONS", help="For the gate no_loss, instead of those its file names."),
 ]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Where features are kept. Default: $VISION_CACHE or ~/.cache/vision.")
@@ -251,6 +265,14 @@ def classify(
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders to their ends.")] = False,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes each row lists.")] = 5,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence",
+            metavar="FOLDER",
+            help="Write each picture there with what spoke for the answer in orange, against it in blue.",
+        ),
+    ] = None,
 ) -> None:
     """Say what is on photographs: the class, how sure, what else it may be, and which cue to check.
 
@@ -260,7 +282,7 @@ def classify(
 
     vision classify -m runs/photos/bundle -r folder -o predictions.jsonl
     """
-    _classify(paths, model, output_format, output, recursive=recursive, top_k=top_k)
+    _classify(paths, model, output_format, output, recursive=recursive, top_k=top_k, evidence_dir=evidence)
 
 
 @app.command()
@@ -287,6 +309,8 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the files go.")] = Path("evaluation"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over an earlier evaluation there.")] = False,
+    gate: GateOption = None,
+    baseline: BaselineOption = None,
     taxonomy_path: TaxonomyOption = None,
     overrides: OverridesOption = None,
     cache: CacheOption = None,
@@ -304,7 +328,13 @@ def evaluate(
     if left_out is not None:
         _refuse_beside(
             "--leave-one-out",
-            {"--model": model, "--manifest": manifest_path, "--split": split or novel, "--taxonomy": taxonomy_path},
+            {
+                "--model": model,
+                "--manifest": manifest_path,
+                "--split": split or novel,
+                "--taxonomy": taxonomy_path,
+                "--gate": gate or baseline,
+            },
         )
         check_may_write(out, overwrite=overwrite)
         _evaluate_without_each_class(left_out, overrides or [], out, cache)
@@ -317,10 +347,11 @@ def evaluate(
     from vision.bundle import load_bundle
     from vision.data.manifest import load_manifest
 
+    gates = _load_gates(gate, baseline)
     bundle = load_bundle(model)
     manifest = load_manifest(manifest_path)
     check_may_write(out, overwrite=overwrite)
-    _evaluate_bundle(bundle, manifest, "novel" if novel else split, out, taxonomy_path)
+    _evaluate_bundle(bundle, manifest, "novel" if novel else split, out, taxonomy_path, gates)
 
 
 def _refuse_beside(option: str, others: dict[str, object]) -> None:
@@ -368,6 +399,8 @@ def report(
         Path | None, typer.Option("--images", help="Folder that the predictions' file names are relative to.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the report.")] = None,
+    gate: GateOption = None,
+    baseline: BaselineOption = None,
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
     """Make figures and the confusion report again from predictions alone; needs no model.
@@ -376,17 +409,20 @@ def report(
     """
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
-    from vision.evaluate.evaluation import with_truth
+    from vision.evaluate.evaluation import PictureFigures, with_truth
     from vision.evaluate.outputs import (
         REPORT_PAGE,
         recorded_evaluation,
         recorded_images_dir,
+        recorded_overlays,
+        recorded_settings,
         recorded_taxonomy,
         write_evaluation,
     )
     from vision.predictions import load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
+    gates = _load_gates(gate, baseline)
     table = load_predictions(predictions)
     beside = predictions.parent
     judged_by = (recorded_taxonomy(beside) if taxonomy_path is None else None) or load_taxonomy(taxonomy_path)
@@ -396,6 +432,11 @@ def report(
         check_labelled_table(manifest, judged_by)
         table = with_truth(table, manifest)
         images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
+    if gates is not None:
+        from vision.evaluate.gates import check_baseline, check_gates
+
+        check_baseline(gates, predictions)
+        check_gates(gates, judged_by, judged_by.class_ids)
     earlier = recorded_evaluation(beside)
     folder = out or beside
     if out is None and earlier is not None and earlier.num_images != len(table):
@@ -408,8 +449,81 @@ def report(
         images_dir=images_dir,
         known_classes=earlier.known_classes if earlier is not None else (),
         seed=earlier.seed if earlier is not None else 0,
+        settings=recorded_settings(beside),
+        overlays=recorded_overlays(beside),
+        of_pictures=PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None else None,
     )
     _print_evaluation(evaluation, folder / REPORT_PAGE)
+    if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
+        raise typer.Exit(EXIT_GATE_FAILED)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="What to compare against: an evaluation's folder, or a file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="What to compare: predictions of the same pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the files go.")] = Path("comparison"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over an earlier comparison there.")] = False,
+    common: Annotated[
+        bool, typer.Option("--common", help="Compare the pictures that both have, instead of refusing different sets.")
+    ] = False,
+    manifest_path: Annotated[
+        Path | None, typer.Option("--manifest", help="Truth for predictions that have none, and where pictures lie.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder that A's file names are relative to.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Say whether B is better than A on the same pictures, where, and which pictures changed.
+
+    Differences are always B minus A. The page is comparison.html; figures and changed pictures lie beside it.
+
+    Examples: vision compare runs/old/evaluation runs/new/evaluation -o comparison
+
+    vision compare old.parquet new.parquet --manifest data/manifest.csv --common
+    """
+    from vision.data.manifest import load_manifest
+    from vision.evaluate.comparison import (
+        NamedPredictions,
+        changed_pictures,
+        compare_predictions,
+        needed_classes,
+        pair_rows,
+        predictions_path,
+    )
+    from vision.evaluate.evaluation import with_truth
+    from vision.evaluate.outputs import recorded_evaluation, recorded_images_dir, recorded_taxonomy
+    from vision.evaluate.report.comparison import check_may_compare_into, comparison_lines, write_comparison
+    from vision.predictions import load_predictions, printable_name
+    from vision.taxonomy import load_taxonomy
+
+    check_may_compare_into(out, overwrite=overwrite)
+    paths = [predictions_path(given) for given in (a, b)]
+    earlier = [recorded_evaluation(path.parent) for path in paths]
+    titles = [each.title if each is not None else str(given) for each, given in zip(earlier, (a, b), strict=True)]
+    if titles[0] == titles[1]:
+        titles = [str(a), str(b)]
+    tables = [load_predictions(path) for path in paths]
+    images_dirs = [images or recorded_images_dir(paths[0].parent), recorded_images_dir(paths[1].parent)]
+    if manifest_path is not None:
+        manifest = load_manifest(manifest_path)
+        tables = [with_truth(table, manifest) for table in tables]
+        images_dirs[0] = images_dirs[0] or _common_images_dir(tables[0]["file_name"], manifest.folder)
+    side_a, side_b = (
+        NamedPredictions(table, printable_name(str(given)), printable_name(name))
+        for table, given, name in zip(tables, (a, b), titles, strict=True)
+    )
+    rows = pair_rows(side_a, side_b, take_common=common)
+    recorded = [recorded_taxonomy(path.parent) for path in paths] if taxonomy_path is None else []
+    known = (each for each in recorded if each is not None and needed_classes(rows) <= set(each.class_ids))
+    judged_by = next(known, None) or load_taxonomy(taxonomy_path)
+    comparison = compare_predictions(side_a, side_b, rows, judged_by, title=title or "")
+    page = write_comparison(
+        comparison, changed_pictures(rows), judged_by, out, images_dir_a=images_dirs[0], images_dir_b=images_dirs[1]
+    )
+    for line in comparison_lines(comparison):
+        print(_printable(line))
+    print(f"report: {page}")
 
 
 @app.command("decide")
@@ -617,17 +731,58 @@ def _report_out_of_fold(predictions: Path, config: Config) -> None:
 
 
 def _evaluate_bundle(
-    bundle: Bundle, manifest: Manifest, split: str | None, out: Path, taxonomy_path: Path | None
+    bundle: Bundle,
+    manifest: Manifest,
+    split: str | None,
+    out: Path,
+    taxonomy_path: Path | None,
+    gates: GatesFile | None = None,
 ) -> None:
+    from vision.evaluate.gates import check_baseline, check_gates, remove_gates
     from vision.evaluate.outputs import REPORT_PAGE
-    from vision.evaluate.run import evaluate_bundle, rows_of_split, taxonomy_for
+    from vision.evaluate.run import PREDICTIONS_FILE, evaluate_bundle, rows_of_split, taxonomy_for
+    from vision.predictions import load_predictions
 
     judged_by = taxonomy_for(bundle, taxonomy_path)
-    with _progress("classifying", len(rows_of_split(manifest, split))) as advance:
+    rows = rows_of_split(manifest, split)
+    if gates is not None:  # before the pictures are classified, which takes a while
+        check_baseline(gates, out / PREDICTIONS_FILE)
+        check_gates(gates, judged_by, {*bundle.info.classes, *rows["label"]})
+    remove_gates(out)
+    with _progress("classifying", len(rows)) as advance:
         evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, on_progress=advance)
     _print_evaluation(evaluation, out / REPORT_PAGE)
+    if gates is not None:
+        table = load_predictions(out / PREDICTIONS_FILE)
+        if not _keeps_gates(gates, evaluation, table, judged_by, out):
+            raise typer.Exit(EXIT_GATE_FAILED)
     if evaluation.num_errors:
         raise typer.Exit(EXIT_SOME_IMAGES_FAILED)
+
+
+def _load_gates(path: Path | None, baseline: Path | None) -> GatesFile | None:
+    if path is None:
+        if baseline is not None:
+            raise UsageError("--baseline is for the gate no_loss; give --gate FILE too")
+        return None
+    from vision.evaluate.gates import load_gates
+
+    return load_gates(path, baseline=baseline)
+
+
+def _keeps_gates(
+    gates: GatesFile, evaluation: Evaluation, table: pl.DataFrame, judged_by: Taxonomy, folder: Path
+) -> bool:
+    """Judge, write and print the gates; whether all are kept."""
+    from vision.evaluate.gates import gates_table, judge_gates, write_gates
+    from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
+    from vision.files import write_whole_text
+
+    results = judge_gates(gates, evaluation, table, judged_by)
+    write_gates(results, folder, title=evaluation.title)
+    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, judged_by, results))
+    print(_printable(gates_table(results)))
+    return all(result.passed for result in results)
 
 
 def _classify(
@@ -638,6 +793,7 @@ def _classify(
     *,
     recursive: bool,
     top_k: int,
+    evidence_dir: Path | None = None,
 ) -> None:
     from vision.bundle import load_bundle
     from vision.classify.engine import Engine
@@ -649,6 +805,10 @@ def _classify(
     engine = Engine(bundle, top_k=top_k)
     pictures = ((str(path), path, None) for path in expand_inputs(paths, recursive=recursive, stdin=sys.stdin.buffer))
     rows = engine.stream(pictures)
+    if evidence_dir is not None:
+        from vision.evaluate.report.evidence import with_evidence_pictures
+
+        rows = with_evidence_pictures(engine, rows, evidence_dir)
     num_rows = num_errors = 0
     with _written_rows(rows, output_format, output, bundle) as written:
         for row in written:
@@ -810,6 +970,11 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         error, before = calibration.after.calibration_error, calibration.before
         plain = f"; {before.calibration_error.value:.3f} by plain softmax" if before is not None else ""
         print(f"  {_shown(error)}  calibration error of the most probable class{plain}")
+    if evaluation.costs is not None:
+        _print_costs(evaluation.costs)
+    if evaluation.novelty is not None and evaluation.novelty.auroc.value is not None:
+        others = ", ".join(f"{name} {score.auroc.value:.3f}" for name, score in evaluation.novelty.others.items())
+        print(f"  {_shown(evaluation.novelty.auroc)}  of novel pictures rank above a known one; by {others}")
     for novel in evaluation.novel:
         print(f"{novel.class_id}, which the model never saw, {novel.num_images} pictures:")
         print(f"  {novel.unknown:6.1%} called unknown")
@@ -826,6 +991,17 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         cue = f"; {pair.cues[0]}" if pair.cues else ""
         print(f"  {pair.true_id} taken for {pair.answer_id}: {pair.num_images} ({pair.share_of_true:.0%}){cue}")
     print(f"report: {report_path}")
+
+
+def _print_costs(costs: CostFigures) -> None:
+    low, high = costs.realised.low, costs.realised.high
+    interval = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    forced = costs.most_probable
+    always = "" if forced is None else f"; {forced.value:.2f} if the most probable class were always named"
+    print(f"  {costs.realised.value:6.2f}{interval}  mean cost of a picture by the taxonomy{always}")
+    if costs.expected is not None and costs.realised_known is not None:
+        known, expected = costs.realised_known.value, costs.expected.value
+        print(f"  {known:6.2f}  of it for classes that the model knows, where it expects {expected:.2f}")
 
 
 def _need_training_extra(*also: str) -> None:

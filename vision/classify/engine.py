@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,21 @@ from vision.predictions import NearestImage, Prediction
 
 DEFAULT_TOP_K = 5
 NUM_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class GraphOutputs:
+    """What the graph makes of one picture.
+
+    Attributes:
+        logits: (K,).
+        embedding: (D,).
+        feature_map: (D, h, w), standardised, of the whole picture unmirrored.
+    """
+
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    feature_map: NDArray[np.float32]
 
 
 class Engine:
@@ -107,6 +123,11 @@ class Engine:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def graph_outputs(self, network_input: NDArray[np.float32]) -> GraphOutputs:
+        """All outputs for one network input (3, S, S)."""
+        outputs = self._session.run(["logits", "embedding", "feature_map"], {"images": network_input[None]})
+        return GraphOutputs(*(output[0] for output in outputs))
 
     def _nearest(self, embedding: NDArray[np.float32]) -> tuple[NearestImage, ...]:
         """The training pictures with the largest cosine similarity, nearest first."""

@@ -41,7 +41,16 @@ REQUIRED_COLUMNS = ("file_name", "label")
 INTEGER_COLUMNS = ("width", "height")
 RESERVED_COLUMNS = frozenset(
     ("status", "error", "level", "probability", "reason", "top", "label_set", "novelty", "nearest", "cues", "model")
-) | {"true_label", "nearest_by_pixels", "novelty_rank"}
+) | {
+    "true_label",
+    "nearest_by_pixels",
+    "novelty_rank",
+    "short_side_px",
+    "aspect",
+    "brightness",
+    "sharpness",
+    "size_bytes",
+}
 """Names that stand beside a manifest's columns in files of predictions; a slice needs another name."""
 
 SPLITS = ("train", "calibration", "test", "novel")

@@ -6,6 +6,7 @@ K true classes, A answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +24,15 @@ from vision.evaluate.metrics import (
     bootstrap_intervals,
     confusion_counts,
 )
+from vision.evaluate.near_duplicates import FlatteryFigures
 from vision.evaluate.novel import NovelClassFigures, novel_figures
 from vision.evaluate.parts import Figure as Figure
 from vision.evaluate.parts import FigureWithInterval as FigureWithInterval
 from vision.evaluate.parts import Part
+from vision.evaluate.picture_properties import PICTURE_COLUMNS
+from vision.evaluate.shortcuts import ShortcutAudit
+from vision.evaluate.slices import SliceFigures, slice_figures
+from vision.evaluate.suspicious_labels import SuspiciousLabelFigures, suspicious_labels
 from vision.taxonomy import Taxonomy
 
 UNKNOWN = "unknown"
@@ -100,7 +106,7 @@ class AnswerFigures(Part):
 class Evaluation(Part):
     """The content of `evaluation.json`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     created_by: str
     title: str
     model: str
@@ -119,6 +125,10 @@ class Evaluation(Part):
     novel: tuple[NovelClassFigures, ...] = ()
     novelty: NoveltyFigures | None = None
     costs: CostFigures | None = None
+    slices: tuple[SliceFigures, ...] = ()
+    suspicious: SuspiciousLabelFigures | None = None
+    shortcuts: ShortcutAudit | None = None
+    near_duplicates: FlatteryFigures | None = None
     num_replicates: int
     seed: int
     classes: tuple[ClassFigures, ...]
@@ -136,6 +146,19 @@ class Evaluation(Part):
         return next(matrix for matrix in self.matrices if matrix.level == level)
 
 
+@dataclass(frozen=True)
+class PictureFigures:
+    """What follows from the pictures and the training pictures, not from predictions alone.
+
+    Attributes:
+        shortcuts: What models reach that see next to nothing.
+        near_duplicates: Pictures that repeat training pictures.
+    """
+
+    shortcuts: ShortcutAudit | None = None
+    near_duplicates: FlatteryFigures | None = None
+
+
 def evaluate_predictions(
     table: pl.DataFrame,
     taxonomy: Taxonomy,
@@ -143,6 +166,7 @@ def evaluate_predictions(
     title: str,
     images_dir: str = "",
     known_classes: Sequence[str] = (),
+    of_pictures: PictureFigures | None = None,
     num_replicates: int = DEFAULT_REPLICATES,
     seed: int = 0,
 ) -> Evaluation:
@@ -154,6 +178,7 @@ def evaluate_predictions(
         title: Name of what was evaluated.
         images_dir: Where `file_name` starts, as it should stand in the file.
         known_classes: Classes of the model; those without pictures get a row that says so. By default those in `top`.
+        of_pictures: What was found on the pictures themselves.
         num_replicates: Bootstrap replicates.
         seed: Of the bootstrap.
 
@@ -195,6 +220,10 @@ def evaluate_predictions(
         novel=tuple(novel_figures(table, known_classes, taxonomy)) if known_classes else (),
         novelty=novelty_figures(table, groups, num_replicates=num_replicates, seed=seed),
         costs=cost_figures(table, taxonomy, class_ids, answers, groups, num_replicates=num_replicates, seed=seed),
+        slices=slice_figures(table, _properties(table), groups, num_replicates=num_replicates, seed=seed),
+        suspicious=suspicious_labels(table) if "top" in table.columns else None,
+        shortcuts=of_pictures.shortcuts if of_pictures is not None else None,
+        near_duplicates=of_pictures.near_duplicates if of_pictures is not None else None,
         baselines=_baselines(table, class_ids, groups, num_replicates, seed),
         num_replicates=num_replicates,
         seed=seed,
@@ -202,6 +231,12 @@ def evaluate_predictions(
         matrices=matrices,
         confused_pairs=_confused_pairs(class_matrix, taxonomy),
     )
+
+
+def _properties(table: pl.DataFrame) -> pl.DataFrame | None:
+    """What was measured on the pictures when they were classified."""
+    columns = [name for name in PICTURE_COLUMNS if name in table.columns]
+    return table.select(columns) if columns else None
 
 
 def _most_probable(

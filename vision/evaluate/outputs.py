@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ import polars as pl
 from pydantic import ValidationError
 
 from vision.evaluate.charts import draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
-from vision.evaluate.evaluation import LEVELS, Evaluation, evaluate_predictions
+from vision.evaluate.evaluation import LEVELS, Evaluation, PictureFigures, evaluate_predictions
 from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
 from vision.evaluate.report.render import render_report
+from vision.evaluate.report.review_data import DecisionSettings
+from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
 from vision.files import write_whole_text
 from vision.taxonomy import Taxonomy
 
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
 EVALUATION_FILE = "evaluation.json"
 TAXONOMY_FILE = "taxonomy.json"
+SETTINGS_FILE = "decision.json"
 CURVES_FILE = "curves.svg"
 REPORT_PAGE = Path("report") / "index.html"
+EVIDENCE_DIR, EVIDENCE_FILE = "evidence", "evidence.json"
+"""Beside the page: maps, and which picture each is of."""
 
 
 def write_evaluation(
@@ -36,6 +42,9 @@ def write_evaluation(
     images_dir: Path | None,
     known_classes: tuple[str, ...] = (),
     seed: int = 0,
+    settings: DecisionSettings | None = None,
+    overlays: Mapping[str, Path] | None = None,
+    of_pictures: PictureFigures | None = None,
 ) -> Evaluation:
     """Write `evaluation.json`, `taxonomy.json`, tables and figures as files, and `report/index.html` into a folder.
 
@@ -49,6 +58,9 @@ def write_evaluation(
         images_dir: Where `file_name` starts; None if the pictures are not at hand.
         known_classes: Classes of the model.
         seed: Of the bootstrap.
+        settings: How the bundle decides, kept as `decision.json`; by it the page decides anew for other targets.
+        overlays: Evidence maps by `file_name`, for the page.
+        of_pictures: What was found on the pictures themselves.
     """
     relative = "" if images_dir is None else os.path.relpath(images_dir, folder)
     evaluation = evaluate_predictions(
@@ -57,9 +69,11 @@ def write_evaluation(
         title=title,
         images_dir=relative,
         known_classes=known_classes,
+        of_pictures=of_pictures,
         seed=seed,
     )
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
+    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy))
     class_ids = evaluation.matrix("class").true_ids
     write_whole_text(folder / TAXONOMY_FILE, taxonomy.restricted_to(class_ids).model_dump_json(indent=1) + "\n")
     for level in LEVELS:
@@ -72,7 +86,21 @@ def write_evaluation(
     for stem, draw in _charts(evaluation).items():
         save_figure(draw, [folder / f"{stem}.png", folder / f"{stem}.svg"])
     charts = page_charts(evaluation, folder.resolve().parent / CURVES_FILE)
-    render_report(evaluation, table, taxonomy, (folder / REPORT_PAGE).parent, images_dir=images_dir, charts=charts)
+    if overlays:
+        names = {name: path.name for name, path in overlays.items()}
+        write_whole_text((folder / REPORT_PAGE).parent / EVIDENCE_FILE, json.dumps(names, indent=1) + "\n")
+    if settings is not None:
+        write_whole_text(folder / SETTINGS_FILE, settings.model_dump_json(indent=1) + "\n")
+    render_report(
+        evaluation,
+        table,
+        taxonomy,
+        (folder / REPORT_PAGE).parent,
+        images_dir=images_dir,
+        charts=charts,
+        settings=settings,
+        overlays=overlays,
+    )
     return evaluation
 
 
@@ -115,6 +143,25 @@ def recorded_taxonomy(folder: Path) -> Taxonomy | None:
     """The part of the taxonomy that an earlier evaluation in this folder was judged by."""
     try:
         return Taxonomy.model_validate_json((folder / TAXONOMY_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def recorded_overlays(folder: Path) -> dict[str, Path]:
+    """The evidence maps that lie beside the page of this folder's evaluation, by file name."""
+    report_dir = (folder / REPORT_PAGE).parent
+    try:
+        names = json.loads((report_dir / EVIDENCE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    paths = {name: report_dir / EVIDENCE_DIR / Path(file).name for name, file in names.items()}
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def recorded_settings(folder: Path) -> DecisionSettings | None:
+    """How the bundle decides whose evaluation this folder holds, if that was kept."""
+    try:
+        return DecisionSettings.model_validate_json((folder / SETTINGS_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 

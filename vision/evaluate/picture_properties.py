@@ -30,6 +30,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "size_bytes": pl.Int64,
 }
 
+PICTURE_COLUMNS = tuple(name for name in SCHEMA if name not in ("width", "height"))
+"""Columns that stand in predictions; width and height are the manifest's."""
+
 _TURNED_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 

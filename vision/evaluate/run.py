@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,27 @@ from numpy.typing import NDArray
 from vision.bundle import Bundle, BundleInfo
 from vision.classify.decision import calibrated_probabilities
 from vision.classify.engine import Engine
+from vision.classify.evidence import EvidenceMaker
 from vision.data.check import check_labelled_table
-from vision.data.manifest import Manifest, parse_box, truth_columns
+from vision.data.manifest import Manifest, group_names, parse_box, truth_columns
 from vision.data.preprocessing import Box, load_thumbnail
-from vision.errors import ImageError, ManifestError, OutputError, nearest_name_hint
+from vision.errors import BundleError, ImageError, ManifestError, OutputError, nearest_name_hint
 from vision.evaluate.confidence import UNCALIBRATED
-from vision.evaluate.evaluation import Evaluation
-from vision.evaluate.outputs import EVALUATION_FILE, write_evaluation
+from vision.evaluate.evaluation import Evaluation, PictureFigures
+from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
+from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, REPORT_PAGE, write_evaluation
+from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
+from vision.evaluate.report.evidence import LayerTask, write_layers
 from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
+from vision.evaluate.report.review_data import DecisionSettings
+from vision.evaluate.shortcuts import audit_shortcuts
 from vision.predictions import Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
 
 PREDICTIONS_FILE = "predictions.parquet"
+
+MAX_EVIDENCE = 150
+"""Wrong answers that get an evidence map, the surest first; each takes about as long as classifying two pictures."""
 
 
 def evaluate_bundle(
@@ -63,7 +73,10 @@ def evaluate_bundle(
     path = folder / PREDICTIONS_FILE
     by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, manifest, rows), dtype=pl.String)
     answered = list(predictions())
-    beside = truth_columns(rows).with_columns(by_pixels, _uncalibrated(answered, bundle.info))
+    paths = [manifest.image_path(name) for name in rows["file_name"]]
+    boxes = [parse_box(box) if box else None for box in rows["box"]]
+    measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
+    beside = truth_columns(rows).with_columns(by_pixels, _uncalibrated(answered, bundle.info), *measured.get_columns())
     save_predictions(answered, path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
@@ -74,6 +87,43 @@ def evaluate_bundle(
         title=f"{bundle.info.name} on {which} of {manifest.path.parent.resolve().name}",
         images_dir=manifest.folder,
         known_classes=bundle.info.classes,
+        of_pictures=_of_pictures(bundle, table, paths, boxes),
+        settings=DecisionSettings.of(bundle),
+        overlays=_evidence(engine, table, paths, boxes, (folder / REPORT_PAGE).parent / EVIDENCE_DIR),
+    )
+
+
+def _evidence(
+    engine: Engine, table: pl.DataFrame, paths: Sequence[Path], boxes: Sequence[Box | None], folder: Path
+) -> dict[str, Path]:
+    """Maps of the surest wrong answers by file name; none from bundles whose classifier cannot be read."""
+    try:
+        maker = EvidenceMaker(engine)
+    except BundleError:
+        return {}
+    numbered = table.with_row_index("_row").filter(
+        (pl.col("status") == "ok") & (pl.col("label") != pl.col("true_label"))
+    )
+    shown = numbered.sort("probability", descending=True, maintain_order=True).head(MAX_EVIDENCE)
+    known = engine.bundle.info.classes
+    tasks = []
+    for row, name, label, truth in shown.select("_row", "file_name", "label", "true_label").iter_rows():
+        answered = label if label in known else None
+        against = truth if answered is not None and truth in known else None
+        tasks.append(LayerTask(name, paths[row], boxes[row], answered, against))
+    return write_layers(maker, tasks, folder, num_threads=os.cpu_count() or 1) if len(known) > 1 else {}
+
+
+def _of_pictures(
+    bundle: Bundle, table: pl.DataFrame, paths: Sequence[Path], boxes: Sequence[Box | None]
+) -> PictureFigures:
+    groups = group_names(table["group"] if "group" in table.columns else [None] * len(table))
+    preprocessing = bundle.info.preprocessing
+    return PictureFigures(
+        audit_shortcuts(paths, table["true_label"].to_list(), groups, boxes=boxes, box_margin=preprocessing.box_margin),
+        near_duplicate_figures(
+            table, groups, bundle.reference, bundle.info.classes, thumbnails_from_files(paths, preprocessing, boxes)
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The confusion report as one self-contained HTML page.
+"""The confusion report: a page with its data, details and thumbnails as files beside it, which opens from disk.
 
 K true classes, A answers.
 """
@@ -6,31 +6,45 @@ K true classes, A answers.
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import polars as pl
-from PIL import Image
+from markupsafe import Markup
+from numpy.typing import NDArray
 
-from vision.data.images import decode_image
-from vision.errors import ImageError
-from vision.evaluate.evaluation import NO_ANSWER, ConfusedPair, ConfusionMatrix, Evaluation, FigureWithInterval
+from vision.evaluate.evaluation import (
+    LEVELS,
+    NO_ANSWER,
+    UNKNOWN,
+    ConfusedPair,
+    ConfusionMatrix,
+    Evaluation,
+    FigureWithInterval,
+    answer_at_level,
+)
 from vision.evaluate.metrics import confusion_rates
 from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.review_data import DecisionSettings, Review, build_review
+from vision.evaluate.report.review_rows import CHUNK_ROWS, script_json, write_rows
+from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, write_thumbnails
 from vision.files import write_whole_text
-from vision.predictions import Prediction, read_rows
+from vision.predictions import read_rows
 from vision.taxonomy import Taxonomy
 
-THUMBNAIL_PX = 200
-MAX_PICTURES_PER_PAIR = 24
-MAX_PICTURES = 600
-"""Thumbnails are embedded at about 8 kB each; the page says how many pictures it leaves out."""
+PAGE_FILE, DATA_FILE = "index.html", "data.js"
+MAX_PAIRS = 60
+"""Rows of the list of confusions; the others stand in `confusion.csv`."""
 
-
-UNREADABLE_ANCHOR = "not-readable"
+NUM_SHADES = 9
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -40,39 +54,17 @@ class Cell:
     Attributes:
         count: Pictures.
         share: Of the true class, in [0, 1]; None where it has no pictures.
-        is_right: Whether the answer is the truth.
-        link: Anchor of the pictures, if they are wrong ones.
+        kind: `right`; `above` for a family or role that the truth is in, or "unknown" for a class that the model does
+            not know; `silent` for other pictures without a name; `wrong`.
+        shade: 0 without pictures, to `NUM_SHADES`.
         hint: What a pointer over the cell shows.
-        shade: How strong the cell is coloured, in [0, 1].
     """
 
     count: int
     share: float | None
-    is_right: bool
-    link: str
+    kind: str
+    shade: int
     hint: str
-    shade: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A wrong picture, ready to show."""
-
-    prediction: Prediction
-    thumbnail: str
-    fault: str
-    attribution: str
-    source_url: str
-
-
-@dataclass(frozen=True)
-class PairSection:
-    """A confused pair with its pictures, surest first."""
-
-    pair: ConfusedPair
-    anchor: str
-    pictures: list[Picture]
-    num_left_out: int
 
 
 def render_report(
@@ -83,8 +75,11 @@ def render_report(
     *,
     images_dir: Path | None,
     charts: Mapping[str, Sequence[str]] | None = None,
+    settings: DecisionSettings | None = None,
+    overlays: Mapping[str, Path] | None = None,
+    max_thumbnails: int = MAX_THUMBNAILS,
 ) -> Path:
-    """Write `index.html` and return its path.
+    """Write `index.html` and return its path; beside it go `data.js`, `rows/` and `thumbnails/`.
 
     Args:
         evaluation: The figures.
@@ -93,87 +88,176 @@ def render_report(
         report_dir: Where the page goes.
         images_dir: Where `file_name` starts; None if the pictures are not at hand.
         charts: SVG by name: `reliability`, `risk_coverage`, `novelty`, `curves`.
+        settings: How the bundle decides; without, the page cannot say which threshold keeps which promise.
+        overlays: Evidence map of a picture, by `file_name`: a picture that is laid over the thumbnail.
+        max_thumbnails: Cap.
     """
+    review = build_review(evaluation, table, taxonomy, settings)
+    names: list[str] = table["file_name"].gather(review.positions).to_list()
+    thumbnails = write_thumbnails(review, names, images_dir, report_dir, most=max_thumbnails)
+    data = _page_data(review, taxonomy, thumbnails, _images_address(images_dir, report_dir))
+    build = hashlib.sha256("\0".join([script_json(data), *names]).encode("utf-8", "replace")).hexdigest()[:16]
+    addresses = {name: _address(path, report_dir) for name, path in (overlays or {}).items()}
+    write_rows(review, table, report_dir, build=build, thumbnails=thumbnails, overlays=addresses)
+    write_whole_text(report_dir / DATA_FILE, f"window.visionReviewData={script_json({'build': build, **data})};\n")
+    page = _page(evaluation, table, taxonomy, build, charts or {})
+    write_whole_text(report_dir / PAGE_FILE, page)
+    return report_dir / PAGE_FILE
+
+
+def _page(
+    evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, build: str, charts: Mapping[str, Sequence[str]]
+) -> str:
     environment = page_environment(
         percent=_percent,
         interval=_interval,
         plain=_plain,
         plain_interval=_plain_interval,
         data_address=_svg_address,
+        cell_address=_cell_address,
     )
     environment.globals["longest"] = lambda names: max(map(len, names))
-    page = environment.get_template("report.html.j2").render(
+    script = (_TEMPLATES / "review.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    novel = {each.class_id for each in evaluation.novel}
+    wrong_pairs = [
+        pair
+        for pair in evaluation.confused_pairs
+        if _kind(pair.true_id, pair.answer_id, _above(pair.true_id, taxonomy), pair.true_id in novel) == "wrong"
+    ]
+    return environment.get_template("report.html.j2").render(
         evaluation=evaluation,
         taxonomy=taxonomy,
-        matrices=[(matrix, _cells(matrix, taxonomy)) for matrix in evaluation.matrices],
-        sections=list(_sections(evaluation, table, images_dir)),
+        matrices=[(matrix, _cells(matrix, taxonomy, novel)) for matrix in evaluation.matrices],
+        wrong_pairs=wrong_pairs,
+        max_pairs=MAX_PAIRS,
+        num_unnamed=sum(pair.num_images for pair in evaluation.confused_pairs)
+        - sum(pair.num_images for pair in wrong_pairs),
+        slices=evaluation.slices,
+        num_groups=evaluation.num_groups,
+        suspicious=evaluation.suspicious,
+        shortcuts=evaluation.shortcuts,
+        near_duplicates=evaluation.near_duplicates,
         failures=list(read_rows(table.filter(pl.col("status") == "error"))),
-        unreadable_anchor=UNREADABLE_ANCHOR,
-        charts=defaultdict(list, charts or {}),
+        charts=defaultdict(list, charts),
+        build=build,
+        # The project's own files, not data: they alone are not escaped.
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_digest=digest,
     )
-    path = report_dir / "index.html"
-    write_whole_text(path, page)
-    return path
 
 
-def _cells(matrix: ConfusionMatrix, taxonomy: Taxonomy) -> list[list[Cell]]:
+def _page_data(review: Review, taxonomy: Taxonomy, thumbnails: Thumbnails, images: str | None) -> dict[str, Any]:
+    """What `review.js` reads; its counterpart stands at the top of that file."""
+    code = np.uint8 if len(review.node_ids) < 256 else np.uint16 if len(review.node_ids) < 65536 else np.uint32
+    candidates, reached = review.candidates, review.reached
+    has_ranks = not np.isnan(review.novelty_rank).all()
+    return {
+        "numRows": len(review.truth),
+        "chunkRows": CHUNK_ROWS,
+        "ids": review.node_ids,
+        "names": review.names,
+        "levels": [
+            {
+                "name": level.name,
+                "taxonomy": level.true_nodes,
+                "confusion": level.by_confusion,
+                "nodeAt": level.node_at,
+            }
+            for level in review.levels
+        ],
+        "novel": review.novel,
+        "cues": _cues(review, taxonomy),
+        "codeBytes": code().itemsize,
+        "truth": _base64(review.truth.astype(code)),
+        "recorded": _base64(review.recorded.astype(code)),
+        "candidates": [_base64(each.astype(code)) for each in candidates],
+        "reached": [_base64(each.astype("<f4")) for each in reached],
+        "probability": _base64(review.probability.astype("<f4")),
+        "noveltyRank": _base64(review.novelty_rank.astype("<f4")) if has_ranks else None,
+        "canDecide": review.can_decide,
+        "threshold": review.threshold,
+        "falseAlarms": review.false_alarms,
+        "numUnlike": review.num_unlike,
+        "isWhole": review.is_whole,
+        "targetAccuracy": review.settings.target_accuracy if review.settings else None,
+        "confidence": review.settings.confidence if review.settings else None,
+        "targets": [
+            [each.target_accuracy, each.threshold, each.is_promised]
+            for each in (review.settings.targets if review.settings else ())
+        ],
+        "images": images,
+        "numThumbnails": len(thumbnails.made),
+        "numLeftOut": thumbnails.num_left_out,
+        "numWrongLeftOut": thumbnails.num_wrong_left_out,
+    }
+
+
+def _cues(review: Review, taxonomy: Taxonomy) -> list[list[Any]]:
+    """Pairs of look-alike classes with what separates them: node, node, cues."""
+    index = {node_id: position for position, node_id in enumerate(review.node_ids)}
+    return [
+        [*(index[class_id] for class_id in pair.classes), [str(cue) for cue in pair.cues]]
+        for pair in taxonomy.look_alikes
+        if set(pair.classes) <= set(index)
+    ]
+
+
+def _base64(values: NDArray[Any]) -> str:
+    """Bytes of an array, little-endian as in every browser."""
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode("ascii")
+
+
+def _images_address(images_dir: Path | None, report_dir: Path) -> str | None:
+    return None if images_dir is None else _address(images_dir, report_dir)
+
+
+def _address(path: Path, report_dir: Path) -> str:
+    """A file as the page names it: relative, so that both can move together."""
+    try:
+        return quote(Path(os.path.relpath(path, report_dir)).as_posix())
+    except ValueError:  # another drive, where there are drives
+        return path.resolve().as_uri()
+
+
+def _cells(matrix: ConfusionMatrix, taxonomy: Taxonomy, novel: set[str]) -> list[list[Cell]]:
     counts = matrix.array()
     rates = confusion_rates(counts)
+    # Shades by the square root, so that small shares are seen beside large ones.
+    shades = np.ceil(NUM_SHADES * np.sqrt(np.nan_to_num(rates)) - 1e-9).astype(int)
+    names = {node_id: taxonomy.name(node_id) for node_id in (*matrix.true_ids, *matrix.answer_ids)}
     rows = []
     for row, true_id in enumerate(matrix.true_ids):
-        cells = []
+        cells, above = [], _above(true_id, taxonomy)
         for column, answer_id in enumerate(matrix.answer_ids):
             count = int(counts[row, column])
-            share = None if rates[row, column] != rates[row, column] else float(rates[row, column])
-            right = row == column
+            share = None if np.isnan(rates[row, column]) else float(rates[row, column])
             shown = "no images" if share is None else f"{count} of {counts[row].sum()} ({share:.0%})"
-            hint = f"true {taxonomy.name(true_id)}, answered {taxonomy.name(answer_id)}: {shown}"
-            link = _anchor(true_id, answer_id) if count and not right and matrix.level == "class" else ""
-            link = UNREADABLE_ANCHOR if link and answer_id == NO_ANSWER else link
-            cells.append(Cell(count, share, right, link, hint, share or 0.0))
+            hint = f"true {names[true_id]}, answered {names[answer_id]}: {shown}"
+            kind = _kind(true_id, answer_id, above, true_id in novel)
+            cells.append(Cell(count, share, kind, int(shades[row, column]), hint))
         rows.append(cells)
     return rows
 
 
-def _sections(evaluation: Evaluation, table: pl.DataFrame, images_dir: Path | None) -> Iterator[PairSection]:
-    budget = MAX_PICTURES
-    wrong = table.filter((pl.col("status") == "ok") & (pl.col("label") != pl.col("true_label")))
-    for pair in evaluation.confused_pairs:
-        if pair.answer_id == NO_ANSWER:
-            continue
-        rows = wrong.filter((pl.col("true_label") == pair.true_id) & (pl.col("label") == pair.answer_id))
-        shown = rows.sort("probability", descending=True, maintain_order=True).head(min(MAX_PICTURES_PER_PAIR, budget))
-        budget -= len(shown)
-        pictures = [
-            _picture(prediction, values, images_dir)
-            for prediction, values in zip(read_rows(shown), shown.iter_rows(named=True), strict=True)
-        ]
-        yield PairSection(pair, _anchor(pair.true_id, pair.answer_id), pictures, len(rows) - len(shown))
+def _above(true_id: str, taxonomy: Taxonomy) -> set[str]:
+    """A class, family or role, and what it is in."""
+    return {answer_at_level(true_id, level, taxonomy) for level in LEVELS}
 
 
-def _picture(prediction: Prediction, values: dict[str, object], images_dir: Path | None) -> Picture:
-    thumbnail, fault = "", "the picture is not at hand"
-    if images_dir is not None:
-        try:
-            thumbnail, fault = _thumbnail(images_dir / prediction.file_name), ""
-        except ImageError as error:
-            fault = str(error)
-    title, author, licence, url = (str(values.get(key) or "") for key in ("title", "author", "licence", "source_url"))
-    attribution = ", ".join(part for part in (title, author and f"by {author}", licence) if part)
-    return Picture(prediction, thumbnail, fault, attribution, url if url.startswith(("https://", "http://")) else "")
+def _kind(true_id: str, answer_id: str, above: set[str], is_novel: bool) -> str:
+    """How an answer stands to the truth, whose family and role are `above`; see `Cell`."""
+    if answer_id == true_id:
+        return "right"
+    if answer_id in (UNKNOWN, NO_ANSWER):
+        return "above" if answer_id == UNKNOWN and is_novel else "silent"
+    return "above" if answer_id in above else "wrong"
 
 
-def _thumbnail(path: Path) -> str:
-    """A small JPEG of the picture as a data address."""
-    image = decode_image(path, enough_px=2 * THUMBNAIL_PX)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _anchor(true_id: str, answer_id: str) -> str:
-    return f"true-{true_id}-answer-{answer_id}".replace(" ", "-")
+def _cell_address(pair: ConfusedPair) -> str:
+    """What `review.js` opens the pictures of a cell by."""
+    return f"#class/{quote(pair.true_id, safe='')}/{quote(pair.answer_id, safe='')}"
 
 
 def _percent(value: float | None) -> str:

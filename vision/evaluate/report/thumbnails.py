@@ -1,0 +1,92 @@
+"""Small copies of pictures, as files beside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vision.data.images import decode_image
+from vision.errors import ImageError
+from vision.evaluate.report.review_data import Review
+from vision.files import whole_file
+
+THUMBNAIL_PX = 240
+MAX_THUMBNAILS = 2000
+"""Of about 10 kB and 15 ms each; the page says how many pictures are left out."""
+
+THUMBNAILS_DIR = "thumbnails"
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Which pictures of the page have one.
+
+    Attributes:
+        made: Places of pictures on the page.
+        faults: Why a picture has none, by its place.
+        num_left_out: Pictures beyond the cap.
+        num_wrong_left_out: Those of them whose answer is wrong.
+    """
+
+    made: frozenset[int]
+    faults: dict[int, str]
+    num_left_out: int = 0
+    num_wrong_left_out: int = 0
+
+
+def thumbnail_name(place: int) -> str:
+    """File of a picture's thumbnail, from the page's folder."""
+    return f"{THUMBNAILS_DIR}/{place:06}.jpg"
+
+
+def thumbnail_order(review: Review) -> NDArray[np.int64]:
+    """Places of pictures, those that a reviewer looks at first before others.
+
+    Wrong answers come first, in turn from each cell its surest, so that a cap leaves no cell without any.
+    """
+    same_cell = (np.diff(review.truth) == 0) & (np.diff(review.recorded) == 0)
+    starts = np.concatenate([[True], ~same_cell])[: len(review.truth)]
+    places = np.arange(len(review.truth))
+    in_cell = places - np.maximum.accumulate(np.where(starts, places, 0))
+    order: NDArray[np.int64] = np.lexsort((places, in_cell, review.is_right))
+    return order
+
+
+def write_thumbnails(
+    review: Review, file_names: Sequence[str], images_dir: Path | None, report_dir: Path, *, most: int = MAX_THUMBNAILS
+) -> Thumbnails:
+    """Write thumbnails of the first `most` pictures in `thumbnail_order`; unreadable ones are told, not made.
+
+    Args:
+        review: The pictures.
+        file_names: N names, in the page's order.
+        images_dir: Where they start; None if the pictures are not at hand.
+        report_dir: Folder of the page. Thumbnails of an earlier page are removed.
+        most: Cap.
+    """
+    for stale in (report_dir / THUMBNAILS_DIR).glob("*.jpg"):
+        stale.unlink()
+    if images_dir is None:
+        return Thumbnails(frozenset(), {})
+    order = thumbnail_order(review)
+    made, faults = set(), {}
+    for place in order[:most].tolist():
+        try:
+            _write_thumbnail(images_dir / file_names[place], report_dir / thumbnail_name(place))
+            made.add(place)
+        except ImageError as error:
+            faults[place] = str(error)
+    left_out = order[most:]
+    return Thumbnails(frozenset(made), faults, len(left_out), int((~review.is_right[left_out]).sum()))
+
+
+def _write_thumbnail(source: Path, target: Path) -> None:
+    image = decode_image(source, enough_px=2 * THUMBNAIL_PX)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    with whole_file(target) as temporary:
+        image.save(temporary, "JPEG", quality=80)
