@@ -243,14 +243,27 @@ def _most_probable(
     table: pl.DataFrame, class_ids: Sequence[str], groups: Sequence[str], num_replicates: int, seed: int
 ) -> FigureWithInterval | None:
     """Accuracy of the most probable class, whatever the answer was: what a closed set would reach."""
-    if "top" not in table.columns or not any(top for top in table["top"].to_list()):
+    if "top" not in table.columns or not (table["top"].list.len() > 0).any():
         return None
+    found = table["top"].list.first().struct.field("class_id")
+    return _accuracy_of(found, table["true_label"], class_ids, groups, num_replicates, seed)
+
+
+def _accuracy_of(
+    found: pl.Series,
+    true_labels: pl.Series,
+    class_ids: Sequence[str],
+    groups: Sequence[str],
+    num_replicates: int,
+    seed: int,
+) -> FigureWithInterval:
+    """Share of pictures whose found class is the true one; none found, or one that no picture can have, is wrong."""
     index = {class_id: position for position, class_id in enumerate(class_ids)}
-    truth = np.array([index[label] for label in table["true_label"]], dtype=np.int64)
-    found = [index.get(top[0]["class_id"], len(index)) if top else len(index) for top in table["top"].to_list()]
-    intervals = bootstrap_intervals(
-        truth, np.array(found, dtype=np.int64), groups, len(index), num_replicates=num_replicates, seed=seed
+    truth, answers = (
+        names.replace_strict(index, default=len(index), return_dtype=pl.Int64).fill_null(len(index)).to_numpy()
+        for names in (true_labels, found)
     )
+    intervals = bootstrap_intervals(truth, answers, groups, len(index), num_replicates=num_replicates, seed=seed)
     return FigureWithInterval.of(intervals.accuracy)
 
 
@@ -284,23 +297,19 @@ def _baselines(
     table: pl.DataFrame, class_ids: Sequence[str], groups: Sequence[str], num_replicates: int, seed: int
 ) -> tuple[Baseline, ...]:
     """Answers of the nearest training picture, where the predictions tell it."""
-    answers: dict[str, list[str | None]] = {}
+    answers: dict[str, pl.Series] = {}
     if "nearest" in table.columns:
-        answers["nearest training picture by features"] = [
-            near[0]["class_id"] if near else None for near in table["nearest"].to_list()
-        ]
+        answers["nearest training picture by features"] = table["nearest"].list.first().struct.field("class_id")
     if "nearest_by_pixels" in table.columns:
-        answers["nearest training picture by pixels"] = table["nearest_by_pixels"].to_list()
-    index = {class_id: position for position, class_id in enumerate(class_ids)}
-    truth = np.array([index[label] for label in table["true_label"]], dtype=np.int64)
-    baselines = []
-    for name, given in answers.items():
-        if all(answer is None for answer in given):
-            continue
-        found = np.array([len(index) if a is None else index.get(a, len(index)) for a in given], dtype=np.int64)
-        intervals = bootstrap_intervals(truth, found, groups, len(index), num_replicates=num_replicates, seed=seed)
-        baselines.append(Baseline(name=name, accuracy=FigureWithInterval.of(intervals.accuracy)))
-    return tuple(baselines)
+        answers["nearest training picture by pixels"] = table["nearest_by_pixels"].cast(pl.String)
+    return tuple(
+        Baseline(
+            name=name,
+            accuracy=_accuracy_of(found, table["true_label"], class_ids, groups, num_replicates, seed),
+        )
+        for name, found in answers.items()
+        if found.null_count() < len(found)
+    )
 
 
 def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vision.data.manifest import COLUMNS, RESERVED_COLUMNS
 from vision.evaluate.confidence import UNCALIBRATED
-from vision.evaluate.metrics import CONFIDENCE, DEFAULT_REPLICATES
+from vision.evaluate.metrics import CONFIDENCE, DEFAULT_REPLICATES, MAX_UNITS
 from vision.evaluate.multiple_tests import holm_p_values
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
 from vision.predictions import Prediction
@@ -41,9 +41,6 @@ MIN_TESTED_IMAGES = 5
 """Parts with fewer pictures, or beside fewer, are shown but not tested: they could only weaken the other tests."""
 
 SIGNIFICANCE = 0.05
-MAX_UNITS = 2048
-"""More groups than this are merged at random into so many units before drawing; see `_units`."""
-
 _DRAWS_PER_TEST = 40  # the least p-value of D draws is 1 / (D + 1); times the number of tests it must stay below 0.05
 _CHUNK = 500  # draws held in memory at once
 _QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
