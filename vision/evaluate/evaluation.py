@@ -187,7 +187,7 @@ def evaluate_predictions(
         TaxonomyError: A label is not in the taxonomy.
     """
     check_truth(table)
-    in_top = {item["class_id"] for top in table["top"].to_list() for item in top or ()}
+    in_top = set(table["top"].explode().struct.field("class_id").unique().drop_nulls())
     true_labels = table["true_label"].to_list()
     answers = _answers(table)
     class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table, taxonomy)})

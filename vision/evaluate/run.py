@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vision.bundle import Bundle, BundleInfo
+from vision.bundle import CARD_FILE, Bundle, BundleInfo
 from vision.classify.decision import calibrated_probabilities
 from vision.classify.engine import Engine
 from vision.classify.evidence import EvidenceMaker
@@ -20,6 +20,7 @@ from vision.data.preprocessing import Box, load_thumbnail
 from vision.errors import BundleError, ImageError, ManifestError, OutputError, nearest_name_hint
 from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.evaluation import Evaluation, PictureFigures
+from vision.evaluate.model_card import filled_model_card
 from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
 from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, REPORT_PAGE, write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
@@ -27,6 +28,7 @@ from vision.evaluate.report.evidence import LayerTask, write_layers
 from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.shortcuts import audit_shortcuts
+from vision.files import write_whole_text
 from vision.predictions import Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
 
@@ -80,7 +82,7 @@ def evaluate_bundle(
     save_predictions(answered, path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
-    return write_evaluation(
+    evaluation = write_evaluation(
         table,
         taxonomy,
         folder,
@@ -91,6 +93,9 @@ def evaluate_bundle(
         settings=DecisionSettings.of(bundle),
         overlays=_evidence(engine, table, paths, boxes, (folder / REPORT_PAGE).parent / EVIDENCE_DIR),
     )
+    card = (bundle.folder / CARD_FILE).read_text(encoding="utf-8")
+    write_whole_text(folder / CARD_FILE, filled_model_card(card, evaluation, taxonomy))
+    return evaluation
 
 
 def _evidence(

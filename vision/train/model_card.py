@@ -51,8 +51,9 @@ Still photographs, at a desk, decided by people: a suggestion of what a vehicle 
 
 ## Out of scope
 
-Live feeds, tracking, positions, targeting, anything on board of anything. It knows only the classes below: every other
-vehicle gets one of these names. It cannot tell a decoy or a mock-up from the real thing, nor whose vehicle it is.
+Live feeds, tracking, positions, targeting, anything on board of anything. It knows only the classes below: of another
+vehicle it should say "unknown", and sometimes names one of these. It cannot tell a decoy or a mock-up from the real
+thing, nor whose vehicle it is.
 
 ## Classes
 
@@ -66,7 +67,7 @@ vehicle gets one of these names. It cannot tell a decoy or a mock-up from the re
 - Cross-validation on the training split, groups apart, after choosing the best of the candidates (so it flatters):
   {chosen.accuracy:.1%} right, negative log-likelihood {chosen.nll:.3f}.
 {boxes}- Calibration: temperature {calibration.temperature:.3f}, from {calibration.fitted_on}.
-- Figures on held-out pictures stand in the run's evaluation, not here.
+- Figures on held-out pictures stand in the card of the run's evaluation, not in the bundle's.
 
 ## Licences
 
