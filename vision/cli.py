@@ -399,13 +399,18 @@ def report(
         Path | None, typer.Option("--images", help="Folder that the predictions' file names are relative to.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the report.")] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also print the page to report.pdf, with a browser that is installed.")
+    ] = False,
     gate: GateOption = None,
     baseline: BaselineOption = None,
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
     """Make figures and the confusion report again from predictions alone; needs no model.
 
-    Example: vision report runs/photos/out_of_fold/predictions.parquet
+    Examples: vision report runs/photos/out_of_fold/predictions.parquet
+
+    vision report runs/photos/evaluation/predictions.parquet --pdf
     """
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
@@ -453,6 +458,11 @@ def report(
         overlays=recorded_overlays(beside),
         of_pictures=PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None else None,
     )
+    if pdf:
+        from vision.evaluate.report.pdf import print_pdf
+
+        with _spinner("printing"):
+            print_pdf(folder / REPORT_PAGE, folder / "report.pdf")
     _print_evaluation(evaluation, folder / REPORT_PAGE)
     if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
         raise typer.Exit(EXIT_GATE_FAILED)
