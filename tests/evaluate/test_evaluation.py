@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -338,3 +339,10 @@ def test_no_readable_evaluation_remembers_no_pictures(tmp_path: Path, content: s
     if content is not None:
         (tmp_path / EVALUATION_FILE).write_text(content, encoding="utf-8")
     assert recorded_images_dir(tmp_path) is None
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    # python -c 'import json; from vision.evaluate.evaluation import Evaluation as E; print(json.dumps(
+    # E.model_json_schema(), indent=1, ensure_ascii=False))' > docs/evaluation.schema.json
+    published = Path(__file__).parents[2] / "docs" / "evaluation.schema.json"
+    assert json.loads(published.read_text(encoding="utf-8")) == Evaluation.model_json_schema()
