@@ -266,7 +266,7 @@ def test_no_anchor_stands_twice(tmp_path: Path) -> None:
 
 def test_one_right_picture_makes_a_page_without_wrong_answers(tmp_path: Path) -> None:
     page = _page(tmp_path, [("tor-m1", _row("tor-m1"))])
-    assert "right class named100.0 %" in page.text
+    assert "right class named100.0\N{NO-BREAK SPACE}%" in page.text
     assert "No picture got a wrong name." in page.text
     assert not any("/" in link for link in page.links)
 
@@ -278,7 +278,7 @@ def test_one_group_has_no_intervals_rather_than_too_narrow_ones(tmp_path: Path) 
 
 def test_a_page_of_unreadable_pictures_alone_names_each_with_its_reason(tmp_path: Path) -> None:
     page = _page(tmp_path, [("tor-m1", FAILED), ("tor-m2", FAILED)])
-    assert "right class named0.0 %" in page.text
+    assert "right class named0.0\N{NO-BREAK SPACE}%" in page.text
     assert "not readable2count as not recognised" in page.text
     assert page.text.count("broken.jpg: the file is empty (0 bytes)") == 2
     assert "No picture got a wrong name." not in page.text
@@ -293,7 +293,7 @@ def test_without_unreadable_pictures_their_heading_is_left_out(tmp_path: Path) -
 def test_answers_that_are_all_unknown_are_wrong_and_a_column_of_their_own(tmp_path: Path) -> None:
     unknown = _row("unknown", level="unknown")
     page = _page(tmp_path, [("tor-m1", unknown), ("tor-m2", unknown)])
-    assert "right class named0.0 %" in page.text
+    assert "right class named0.0\N{NO-BREAK SPACE}%" in page.text
     assert "Not in this list: 2 pictures" in page.text
     assert "true Tor-M2, answered unknown: 1 of 1 (100%)" in page.text
 

@@ -23,12 +23,12 @@ from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vision.bundle import WEIGHTS_FILE, Bundle, BundleInfo
 from vision.classify.decision import bundle_probabilities
 from vision.classify.engine import Engine
 from vision.config import Pooling
+from vision.data.images import upright_size
 from vision.data.preprocessing import Box, Preprocessing, load_network_input
 from vision.errors import BundleError, VisionError, nearest_name_hint
 
@@ -39,7 +39,6 @@ GEM_EXPONENT = 3.0
 """As training pools; a test holds the two together."""
 
 _LEAST_ACTIVATION = 1e-6  # the generalised mean of training starts there
-_ORIENTATION_TAG, _TURNED_ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
@@ -136,7 +135,7 @@ class EvidenceMaker:
             against=info.classes[second],
             log_odds=log_odds(logits, info, first, second),
             grid=grid,
-            part=seen_part(_upright_size(path), info.preprocessing, box),
+            part=seen_part(upright_size(path), info.preprocessing, box),
             cues=tuple(map(str, info.taxonomy.separating_cues(info.classes[first], info.classes[second]))),
         )
 
@@ -320,13 +319,6 @@ def _looked_at(size: tuple[int, int], preprocessing: Preprocessing, box: Box | N
     width, height = right - left, bottom - top
     cut = (1 - preprocessing.middle) / 2
     return left + cut * width, top + cut * height, preprocessing.middle * width, preprocessing.middle * height
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture that has been decoded before, from its header alone."""
-    with Image.open(path) as image:
-        turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED_ON_THEIR_SIDE
-        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def load_head(bundle: Bundle) -> Head:

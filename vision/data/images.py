@@ -23,7 +23,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vision.errors import ImageError
 
@@ -32,6 +32,7 @@ MAX_PIXELS = 100_000_000
 
 MAX_FILE_BYTES = 500_000_000
 
+_TURNED_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 # What Pillow's readers raise on broken files besides OSError, found by fuzzing them in tests/data/test_images.py.
@@ -84,6 +85,21 @@ def decode_image(path: Path, *, enough_px: int | None = None) -> Image.Image:
     except _DECODER_FAULTS as error:
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise ImageError(f"{path}: broken picture ({reason}); get the file again or leave it out") from error
+
+
+def upright_size(path: Path, decoded: Image.Image | None = None) -> tuple[int, int]:
+    """Width and height in px of a picture that can be decoded, also where it was decoded at a reduced size.
+
+    Args:
+        path: The file.
+        decoded: What `decode_image` made of it; without, the header alone is asked.
+    """
+    with Image.open(path) as image:
+        if decoded is not None and image.format not in ("JPEG", "MPO"):  # no others are reduced
+            return decoded.size
+        width, height = image.size
+        is_sideways = image.getexif().get(ExifTags.Base.Orientation) in _TURNED_SIDEWAYS
+    return (height, width) if is_sideways else (width, height)
 
 
 def crop_to_box(image: Image.Image, box: tuple[float, float, float, float], margin: float) -> Image.Image:

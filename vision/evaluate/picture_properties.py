@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
-from vision.data.images import crop_to_box, decode_image
+from vision.data.images import crop_to_box, decode_image, upright_size
 from vision.data.preprocessing import Box
 from vision.errors import ImageError
 
@@ -32,8 +32,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 PICTURE_COLUMNS = tuple(name for name in SCHEMA if name not in ("width", "height"))
 """Columns that stand in predictions; width and height are the manifest's."""
-
-_TURNED_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def read_properties(path: Path, box: Box | None = None) -> PictureProperties:
     """
     # Twice the thumbnail leaves the filter something to average; a box may be any part, so it needs all pixels.
     image = decode_image(path, enough_px=2 * THUMBNAIL_PX if box is None else None)
-    width, height = _upright_size(path, image)
+    width, height = upright_size(path, image)
     thumbnail = grey_thumbnail(image if box is None else crop_to_box(image, box, margin=0))
     return PictureProperties(
         width=width,
@@ -123,13 +121,3 @@ def _properties_or_none(path: Path, box: Box | None) -> PictureProperties | None
         return read_properties(path, box)
     except ImageError:
         return None
-
-
-def _upright_size(path: Path, decoded: Image.Image) -> tuple[int, int]:
-    """Width and height in px; JPEGs, which may have been decoded at reduced size, tell it in their header."""
-    with Image.open(path) as image:
-        if image.format not in ("JPEG", "MPO"):
-            return decoded.size
-        width, height = image.size
-        is_sideways = image.getexif().get(ExifTags.Base.Orientation) in _TURNED_SIDEWAYS
-    return (height, width) if is_sideways else (width, height)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision.data.images import crop_to_box, decode_image
+from vision.data.images import crop_to_box, decode_image, upright_size
 from vision.data.preprocessing import Box
 from vision.errors import ImageError
 from vision.evaluate.metrics import DEFAULT_REPLICATES, bootstrap_intervals
@@ -290,16 +290,7 @@ def _glance_or_none(path: Path, box: Box | None, box_margin: float) -> _Glance |
 def _glance(path: Path, box: Box | None, box_margin: float) -> _Glance:
     # Twice the thumbnail leaves the filter something to average; a box may be any part, so it needs all pixels.
     image = decode_image(path, enough_px=2 * THUMBNAIL_PX if box is None else None)
-    size_px = _size_px(path, image) if box is None else (box[2], box[3])
+    size_px = upright_size(path, image) if box is None else (box[2], box[3])
     seen = image if box is None else crop_to_box(image, box, box_margin)
     thumbnail = seen.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
     return _Glance(size_px, path.stat().st_size, np.asarray(thumbnail, dtype=np.uint8))
-
-
-def _size_px(path: Path, decoded: Image.Image) -> tuple[float, float]:
-    """Width and height by the header, as the decoded picture may be reduced; exchanged if it was turned upright."""
-    with Image.open(path) as image:
-        width, height = image.size
-    as_it_is = abs(decoded.width * height - decoded.height * width)
-    exchanged = abs(decoded.width * width - decoded.height * height)
-    return (width, height) if as_it_is <= exchanged else (height, width)

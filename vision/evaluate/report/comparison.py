@@ -42,7 +42,6 @@ MAX_LARGE_CELLS = 16
 PLOT_WIDTH = 140
 """Of the drawing of a class's interval, in its own units."""
 
-_PERCENT = "\N{NO-BREAK SPACE}%"
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -134,8 +133,6 @@ def render_comparison(
         return "" if images_dir_b is None else _thumbnail(images_dir_b / picture.file_name_b)
 
     environment = page_environment(
-        percent=_percent,
-        interval=_interval,
         points=_points,
         whole_points=_whole_points,
         points_interval=_points_interval,
@@ -280,16 +277,6 @@ def _thumbnail(path: Path) -> str:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}{_PERCENT}"
-
-
-def _interval(figure: FigureWithInterval) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return f"{100 * figure.low:.1f} – {100 * figure.high:.1f}{_PERCENT}"
 
 
 def _points(value: float | None) -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from vision.evaluate.left_out import LeftOut, LeftOutClass
-from vision.evaluate.parts import FigureWithInterval
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import PERCENT, page_environment
 from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
 
@@ -20,8 +19,6 @@ JSON_FILE, CSV_FILE, PAGE_FILE = "left_out.json", "left_out.csv", "left_out.html
 
 BAR_WIDTH = 300
 """Of 100 %, in units of the drawing, which scales with the page."""
-
-_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def write_left_out(figures: LeftOut, taxonomy: Taxonomy, folder: Path) -> Path:
     write_whole_text(folder / JSON_FILE, figures.model_dump_json(indent=1) + "\n")
     with whole_file(folder / CSV_FILE) as temporary:
         left_out_table(figures).write_csv(temporary)
-    environment = page_environment(percent=_percent, whole=_whole, plain=_plain, interval=_interval)
+    environment = page_environment(whole=_whole, plain=_plain)
     page = environment.get_template("left_out.html.j2").render(
         figures=figures,
         taxonomy=taxonomy,
@@ -104,21 +101,9 @@ def bar_parts(row: LeftOutClass) -> list[BarPart]:
     return parts
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}{_PERCENT}"
-
-
 def _whole(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}{_PERCENT}"
+    return "–" if value is None else f"{100 * value:.0f}{PERCENT}"
 
 
 def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _interval(figure: FigureWithInterval) -> str:
-    return (
-        ""
-        if figure.low is None or figure.high is None
-        else f"{100 * figure.low:.1f} – {100 * figure.high:.1f}{_PERCENT}"
-    )

@@ -109,8 +109,6 @@ def _page(
     evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, build: str, charts: Mapping[str, Sequence[str]]
 ) -> str:
     environment = page_environment(
-        percent=_percent,
-        interval=_interval,
         plain=_plain,
         plain_interval=_plain_interval,
         data_address=_svg_address,
@@ -258,16 +256,6 @@ def _kind(true_id: str, answer_id: str, above: set[str], is_novel: bool) -> str:
 def _cell_address(pair: ConfusedPair) -> str:
     """What `review.js` opens the pictures of a cell by."""
     return f"#class/{quote(pair.true_id, safe='')}/{quote(pair.answer_id, safe='')}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _interval(figure: FigureWithInterval) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return f"{100 * figure.low:.1f} – {100 * figure.high:.1f} %"
 
 
 def _plain(value: float | None) -> str:
