@@ -205,10 +205,12 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where everything goes; an earlier demo is removed.")] = Path(
         "runs/demo"
     ),
+    overrides: OverridesOption = None,
 ) -> None:
     """Check, train, evaluate and classify rendered look-alikes that come along: the whole way in a few minutes.
 
-    It ends with the vehicle of an incident, of which no training picture tells. Needs no network.
+    It ends with the vehicle of an incident, of which no training picture tells. Needs no network. Quicker, with a
+    weaker model: vision demo --set train.strategy=probe
     """
     _need_training_extra()
     import json
@@ -230,7 +232,7 @@ def demo(
     _say(f"1/4 checking the data set {demo_data_folder()}")
     _check_data(manifest_path, None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
     _say("2/4 training, and evaluating on the test split")
-    config = load_config(demo_config_path(), [f"data.manifest={json.dumps(str(manifest_path))}"])
+    config = load_config(demo_config_path(), [f"data.manifest={json.dumps(str(manifest_path))}", *(overrides or [])])
     _train(config, out / "run", out / "cache", dry_run=False, resume=False, overwrite=False)
     bundle_dir = out / "run" / "bundle"
     _say("3/4 evaluating on the class that no training picture shows")
@@ -414,7 +416,7 @@ def report(
     """
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
-    from vision.evaluate.evaluation import PictureFigures, with_truth
+    from vision.evaluate.evaluation import PictureFigures, check_truth, rows_digest, with_truth
     from vision.evaluate.outputs import (
         REPORT_PAGE,
         recorded_evaluation,
@@ -444,8 +446,9 @@ def report(
         check_gates(gates, judged_by, judged_by.class_ids)
     earlier = recorded_evaluation(beside)
     folder = out or beside
-    if out is None and earlier is not None and earlier.num_images != len(table):
-        raise OutputError(f"{beside}: holds an evaluation of other predictions; choose another folder with --out")
+    check_truth(table)
+    _check_may_report_into(folder, predictions, table)
+    is_same = earlier is not None and earlier.rows_digest == rows_digest(table)
     evaluation = write_evaluation(
         table,
         judged_by,
@@ -454,9 +457,11 @@ def report(
         images_dir=images_dir,
         known_classes=earlier.known_classes if earlier is not None else (),
         seed=earlier.seed if earlier is not None else 0,
-        settings=recorded_settings(beside),
-        overlays=recorded_overlays(beside),
-        of_pictures=PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None else None,
+        settings=recorded_settings(beside) if is_same else None,
+        overlays=recorded_overlays(beside) if is_same else None,
+        of_pictures=(
+            PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None and is_same else None
+        ),
     )
     if pdf:
         from vision.evaluate.report.pdf import print_pdf
@@ -466,6 +471,25 @@ def report(
     _print_evaluation(evaluation, folder / REPORT_PAGE)
     if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
         raise typer.Exit(EXIT_GATE_FAILED)
+
+
+def _check_may_report_into(folder: Path, predictions: Path, table: pl.DataFrame) -> None:
+    """Refuse to write over the evaluation of other predictions; those of this very file may have got other truths."""
+    from vision.evaluate.evaluation import rows_digest
+    from vision.evaluate.outputs import EVALUATION_FILE, recorded_evaluation
+    from vision.evaluate.run import PREDICTIONS_FILE
+
+    there = recorded_evaluation(folder)
+    if there is None and (folder / EVALUATION_FILE).exists():
+        raise OutputError(
+            f"{folder / EVALUATION_FILE}: cannot be read, damaged or of an earlier version; choose another folder with "
+            "--out, with --images and --title if need be"
+        )
+    is_own = folder.resolve() == predictions.parent.resolve() and predictions.name == PREDICTIONS_FILE
+    if there is None or there.rows_digest == rows_digest(table):
+        return
+    if not is_own or there.num_images != len(table):
+        raise OutputError(f"{folder}: holds an evaluation of other predictions; choose another folder with --out")
 
 
 @app.command()

@@ -5,6 +5,7 @@ K true classes, A answers.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,7 @@ class Evaluation(Part):
     created_by: str
     title: str
     model: str
+    rows_digest: str = ""
     images_dir: str
     num_images: int
     num_errors: int
@@ -206,6 +208,7 @@ def evaluate_predictions(
         created_by=f"vision {vision.__version__}",
         title=title,
         model=next((m for m in table["model"].unique().sort() if m), "") if "model" in table.columns else "",
+        rows_digest=rows_digest(table),
         images_dir=images_dir,
         num_images=len(table),
         num_errors=int((table["status"] == "error").sum()),
@@ -233,10 +236,17 @@ def evaluate_predictions(
     )
 
 
+def rows_digest(table: pl.DataFrame) -> str:
+    """SHA-256 of the names, answers and truths in their order: whether figures are of these rows."""
+    columns = table.select(pl.col("file_name", "label", "true_label").cast(pl.String).fill_null(""))
+    joined = "\0".join(columns.select(pl.concat_str(pl.all(), separator="\0")).to_series().to_list())
+    return hashlib.sha256(joined.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _properties(table: pl.DataFrame) -> pl.DataFrame | None:
-    """What was measured on the pictures when they were classified."""
-    columns = [name for name in PICTURE_COLUMNS if name in table.columns]
-    return table.select(columns) if columns else None
+    """What was measured on the pictures when they were classified; a manifest may have a column of such a name."""
+    is_measured = all(name in table.columns and table.schema[name].is_numeric() for name in PICTURE_COLUMNS)
+    return table.select(PICTURE_COLUMNS) if is_measured else None
 
 
 def _most_probable(

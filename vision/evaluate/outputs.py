@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, 
 from vision.evaluate.report.render import render_report
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
-from vision.files import write_whole_text
+from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ def write_evaluation(
     for stem, draw in _charts(evaluation).items():
         save_figure(draw, [folder / f"{stem}.png", folder / f"{stem}.svg"])
     charts = page_charts(evaluation, folder.resolve().parent / CURVES_FILE)
-    if overlays:
-        names = {name: path.name for name, path in overlays.items()}
-        write_whole_text((folder / REPORT_PAGE).parent / EVIDENCE_FILE, json.dumps(names, indent=1) + "\n")
+    overlays = _kept_layers(overlays or {}, (folder / REPORT_PAGE).parent)
+    (folder / SETTINGS_FILE).unlink(missing_ok=True)  # it may be another model's
     if settings is not None:
         write_whole_text(folder / SETTINGS_FILE, settings.model_dump_json(indent=1) + "\n")
     render_report(
@@ -102,6 +102,26 @@ def write_evaluation(
         overlays=overlays,
     )
     return evaluation
+
+
+def _kept_layers(overlays: Mapping[str, Path], report_dir: Path) -> dict[str, Path]:
+    """The layers beside the page, copied there if they lie elsewhere, so that the folder can be mailed; no others."""
+    folder = report_dir / EVIDENCE_DIR
+    kept = {}
+    for name, path in overlays.items():
+        kept[name] = folder / path.name
+        if path.resolve() != kept[name].resolve():
+            with whole_file(kept[name]) as temporary:
+                shutil.copyfile(path, temporary)
+    wanted = {path.name for path in kept.values()}
+    for stale in folder.glob("*.png"):
+        if stale.name not in wanted:
+            stale.unlink()
+    names = {name: path.name for name, path in kept.items()}
+    (report_dir / EVIDENCE_FILE).unlink(missing_ok=True)
+    if names:
+        write_whole_text(report_dir / EVIDENCE_FILE, json.dumps(names, indent=1) + "\n")
+    return kept
 
 
 def _charts(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:

@@ -124,6 +124,8 @@ def tuned_novelty_trials(
         if not folds or len(lot) == 0:
             continue
         train, known = (others[rows] for rows in folds[0])
+        if len(np.unique(truth[train])) < 2:
+            continue  # a network of one class is sure of everything
         novel = rows_of_other_groups(np.flatnonzero(np.isin(truth, lot)), train, training.groups)
         probe = fit_probe(features[train], truth[train], num_classes, strength)
         logits, asked, references = tune(probe, train, np.concatenate([known, novel]))

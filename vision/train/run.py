@@ -235,8 +235,8 @@ def _tuned_novelty(
     prepared: PreparedRun, tuner: Tuner, best: Candidate, features: NDArray[np.float32], tell: Callable[[str], None]
 ) -> list[NoveltyTrial]:
     config = prepared.config
-    num_tunings = min(config.decide.novelty_tunings, len(prepared.classes))
-    if num_tunings < 2:
+    num_tunings = prepared.num_novelty_tunings
+    if not num_tunings:
         return []
     tell(f"choosing the novelty score: {num_tunings} networks, each tuned without some of the classes")
     return tuned_novelty_trials(

@@ -60,6 +60,12 @@ class PreparedRun:
     calibration: TrainingSet
     warnings: list[str]
 
+    @property
+    def num_novelty_tunings(self) -> int:
+        """Networks that are tuned without some of the classes; one could leave out nothing but all."""
+        number = min(self.config.decide.novelty_tunings, len(self.classes))
+        return number if number > 1 else 0
+
 
 def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[], None] = lambda: None) -> PreparedRun:
     """Check the data that a configuration names, and that every file is the one that its digest says.

@@ -183,7 +183,7 @@ def planned_schedule(
         len(prepared.training.images),
         len(prepared.calibration.images),
         strategy=config.train.strategy,
-        num_tunings=1 + config.train.folds + config.decide.novelty_tunings,
+        num_tunings=1 + config.train.folds + prepared.num_novelty_tunings,
         num_processes=accelerator.num_processes,
         device=accelerator.device,
     )

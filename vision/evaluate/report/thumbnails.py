@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_thumbnails(
             _write_thumbnail(images_dir / file_names[place], report_dir / thumbnail_name(place))
             made.add(place)
         except ImageError as error:
-            faults[place] = str(error)
+            faults[place] = str(error).replace(f"{images_dir}{os.sep}", "")  # the page may be mailed
     left_out = order[most:]
     return Thumbnails(frozenset(made), faults, len(left_out), int((~review.is_right[left_out]).sum()))
 
