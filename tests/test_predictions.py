@@ -13,6 +13,7 @@ import pytest
 
 from vision.data.manifest import RESERVED_COLUMNS
 from vision.errors import PredictionsError
+from vision.evaluate.picture_properties import PICTURE_COLUMNS
 from vision.predictions import (
     ClassProbability,
     NearestImage,
@@ -171,4 +172,4 @@ def test_rows_of_the_required_columns_alone_can_be_read(tmp_path: Path) -> None:
 def test_every_column_of_predictions_is_reserved_in_manifests() -> None:
     of_both = {"file_name", "sha256", "label"}
     ours = {field.name for field in dataclasses.fields(Prediction)} | {"true_label", "nearest_by_pixels"}
-    assert ours - of_both == RESERVED_COLUMNS
+    assert (ours | set(PICTURE_COLUMNS)) - of_both == RESERVED_COLUMNS
