@@ -286,6 +286,7 @@ def test_a_folder_without_predictions_is_refused_with_the_one_below_it(tmp_path:
     with pytest.raises(PredictionsError, match=r"did you mean '.*evaluation'"):
         predictions_path(tmp_path)
     assert predictions_path(tmp_path / "evaluation").name == "predictions.parquet"
+    (tmp_path / "rows.jsonl").touch()
     assert predictions_path(tmp_path / "rows.jsonl") == tmp_path / "rows.jsonl"
 
 
@@ -323,3 +324,9 @@ def test_the_command_line_takes_truth_from_a_manifest_and_the_common_part_when_t
     done = run_vision(*command, "--common", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 pictures that A alone has, 0 of B alone" in done.stdout
+
+
+def test_a_path_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    with pytest.raises(PredictionsError, match=r"evaluatio: no such file or folder, did you mean 'evaluation'\?"):
+        predictions_path(tmp_path / "evaluatio")

@@ -16,7 +16,7 @@ import polars as pl
 
 import vision
 from vision.data.manifest import group_names
-from vision.errors import PredictionsError
+from vision.errors import PredictionsError, nearest_name_hint
 from vision.evaluate.calibration_metrics import Bools, Floats, Ints
 from vision.evaluate.evaluation import NO_ANSWER, UNKNOWN, check_truth
 from vision.evaluate.metrics import DEFAULT_REPLICATES, confusion_counts
@@ -279,8 +279,13 @@ def predictions_path(given: Path) -> Path:
     """The predictions file: the given file, or the one in the given folder.
 
     Raises:
-        PredictionsError: The folder has none.
+        PredictionsError: The folder has none, or nothing is there.
     """
+    if not given.exists():
+        there = given.resolve().parent
+        names = sorted(child.name for child in there.iterdir()) if there.is_dir() else []
+        hint = nearest_name_hint(given.name, names)
+        raise PredictionsError(f"{given}: no such file or folder{hint or '; give an evaluation or a predictions file'}")
     if not given.is_dir():
         return given
     path = given / PREDICTIONS_FILE

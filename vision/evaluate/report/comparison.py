@@ -249,7 +249,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     for each in comparison.changed:
         yield f"  {each.num_images:>7} from {each.change}"
     yield verdict(comparison.answer, comparison.num_groups)
-    if significant_loss(comparison):
+    if significant_loss(comparison) and comparison.answer.test.group_p_value < SIGNIFICANT:
         yield "B loses accuracy: the whole interval lies below zero"
 
 
