@@ -447,8 +447,9 @@ def report(
     earlier = recorded_evaluation(beside)
     folder = out or beside
     check_truth(table)
-    _check_may_report_into(folder, predictions, table)
-    is_same = earlier is not None and earlier.rows_digest == rows_digest(table)
+    digest = rows_digest(table)
+    _check_may_report_into(folder, predictions, digest, len(table))
+    is_same = earlier is not None and earlier.rows_digest == digest
     evaluation = write_evaluation(
         table,
         judged_by,
@@ -473,11 +474,10 @@ def report(
         raise typer.Exit(EXIT_GATE_FAILED)
 
 
-def _check_may_report_into(folder: Path, predictions: Path, table: pl.DataFrame) -> None:
+def _check_may_report_into(folder: Path, predictions: Path, digest: str, num_images: int) -> None:
     """Refuse to write over the evaluation of other predictions; those of this very file may have got other truths."""
-    from vision.evaluate.evaluation import rows_digest
     from vision.evaluate.outputs import EVALUATION_FILE, recorded_evaluation
-    from vision.evaluate.run import PREDICTIONS_FILE
+    from vision.predictions import PREDICTIONS_FILE
 
     there = recorded_evaluation(folder)
     if there is None and (folder / EVALUATION_FILE).exists():
@@ -486,9 +486,9 @@ def _check_may_report_into(folder: Path, predictions: Path, table: pl.DataFrame)
             "--out, with --images and --title if need be"
         )
     is_own = folder.resolve() == predictions.parent.resolve() and predictions.name == PREDICTIONS_FILE
-    if there is None or there.rows_digest == rows_digest(table):
+    if there is None or there.rows_digest == digest:
         return
-    if not is_own or there.num_images != len(table):
+    if not is_own or there.num_images != num_images:
         raise OutputError(f"{folder}: holds an evaluation of other predictions; choose another folder with --out")
 
 
@@ -774,8 +774,8 @@ def _evaluate_bundle(
 ) -> None:
     from vision.evaluate.gates import check_baseline, check_gates, remove_gates
     from vision.evaluate.outputs import REPORT_PAGE
-    from vision.evaluate.run import PREDICTIONS_FILE, evaluate_bundle, rows_of_split, taxonomy_for
-    from vision.predictions import load_predictions
+    from vision.evaluate.run import evaluate_bundle, rows_of_split, taxonomy_for
+    from vision.predictions import PREDICTIONS_FILE, load_predictions
 
     judged_by = taxonomy_for(bundle, taxonomy_path)
     rows = rows_of_split(manifest, split)

@@ -14,6 +14,9 @@ from vision.files import whole_file
 if TYPE_CHECKING:
     import polars as pl
 
+PREDICTIONS_FILE = "predictions.parquet"
+"""In the folder of an evaluation."""
+
 Status = Literal["ok", "error"]
 Level = Literal["class", "family", "role", "unknown"]
 
@@ -239,6 +242,14 @@ def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
 
 def _printable_row(row: Prediction) -> dict[str, Any]:
     return asdict(row) | {"file_name": printable_name(row.file_name), "error": printable_name(row.error)}
+
+
+def most_probable_classes(table: pl.DataFrame) -> pl.Series | None:
+    """First class of each row's `top`, null where it lists none; None if no row does."""
+    if "top" not in table.columns:
+        return None
+    first = table["top"].list.first().struct.field("class_id")
+    return None if first.null_count() == len(first) else first
 
 
 def read_rows(table: pl.DataFrame) -> Iterator[Prediction]:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vision.data.manifest import Manifest, manifest_from_rows
+from vision.data.manifest import Manifest, group_names, manifest_from_rows
 from vision.errors import PredictionsError, TaxonomyError
 from vision.evaluate.evaluation import (
     LEVELS,
@@ -20,7 +20,6 @@ from vision.evaluate.evaluation import (
     Evaluation,
     LevelName,
     evaluate_predictions,
-    group_names,
     with_truth,
 )
 from vision.evaluate.outputs import EVALUATION_FILE, REPORT_PAGE, TAXONOMY_FILE, recorded_images_dir, write_evaluation

@@ -15,10 +15,10 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
-from vision.evaluate.metrics import bootstrap_intervals
+from vision.evaluate.metrics import MAX_UNITS, bootstrap_intervals
 from vision.evaluate.multiple_tests import holm_p_values
 from vision.evaluate.report.pages import page_environment
-from vision.evaluate.slices import MAX_UNITS, SliceFigures, SliceValue, slice_columns, slice_figures
+from vision.evaluate.slices import SliceFigures, SliceValue, slice_columns, slice_figures
 from vision.predictions import ClassProbability, Prediction, predictions_table
 
 Bools = NDArray[np.bool_]

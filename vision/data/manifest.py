@@ -229,6 +229,11 @@ def group_names(groups: Iterable[object]) -> list[str]:
     return [f"\0row {row}" if group in (None, "") else str(group) for row, group in enumerate(groups)]
 
 
+def groups_of(table: pl.DataFrame) -> list[str]:
+    """`group_names` of a table, which need not have the column."""
+    return group_names(table["group"] if "group" in table.columns else [None] * len(table))
+
+
 def parse_box(text: str) -> tuple[float, float, float, float]:
     """`x y width height` as numbers.
 

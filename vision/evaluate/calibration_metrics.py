@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.evaluate.metrics import CONFIDENCE, Interval, drawn_units
+from vision.evaluate.metrics import Interval, drawn_units, percentile_interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -222,12 +222,13 @@ def group_bootstrap_intervals(
     for replicate in range(num_replicates if num_units > 1 else 0):
         drawn = generator.integers(num_units, size=num_units)
         replicated[replicate] = figures(np.bincount(drawn, minlength=num_units)[units])
-    return [_percentile_interval(value, of_figure) for value, of_figure in zip(values, replicated.T, strict=True)]
+    return [percentile_interval(value, of_figure) for value, of_figure in zip(values, replicated.T, strict=True)]
 
 
-def _percentile_interval(value: float, replicates: Floats) -> Interval:
-    finite = replicates[np.isfinite(replicates)]
-    if len(finite) == 0:
-        return Interval(float(value), float("nan"), float("nan"))
-    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(value), float(low), float(high))
+def group_mean_interval(values: Floats, groups: Sequence[str], *, num_replicates: int, seed: int) -> Interval:
+    """Mean of (N,) values with its interval; arguments as those of `group_bootstrap_intervals`."""
+
+    def figures(counts: Ints) -> list[float]:
+        return [float(np.average(values, weights=counts))]
+
+    return group_bootstrap_intervals(figures, groups, num_replicates=num_replicates, seed=seed)[0]

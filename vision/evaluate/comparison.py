@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 
 import vision
-from vision.data.manifest import group_names
+from vision.data.manifest import groups_of
 from vision.errors import PredictionsError, nearest_name_hint
 from vision.evaluate.calibration_metrics import Bools, Floats, Ints
-from vision.evaluate.evaluation import NO_ANSWER, UNKNOWN, check_truth
+from vision.evaluate.evaluation import NO_ANSWER, UNKNOWN, answers_of, check_truth
 from vision.evaluate.metrics import DEFAULT_REPLICATES, confusion_counts
-from vision.evaluate.multiple_tests import holm_p_values
+from vision.evaluate.multiple_tests import SIGNIFICANT, holm_p_values
 from vision.evaluate.paired_tests import (
     PairedFigures,
     PairedIntervals,
@@ -30,13 +30,11 @@ from vision.evaluate.paired_tests import (
     sign_flip_p_value,
 )
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
+from vision.predictions import PREDICTIONS_FILE, most_probable_classes
 from vision.taxonomy import Taxonomy
 
-PREDICTIONS_FILE = "predictions.parquet"
 MAX_PICTURES_PER_LIST = 60
 """So many changed pictures of each kind stand in `Comparison`; `changed.csv` has all."""
-
-SIGNIFICANT = 0.05
 
 ChangeKind = Literal["right to wrong", "wrong to right", "wrong to another wrong"]
 CHANGE_KINDS: tuple[ChangeKind, ...] = ("right to wrong", "wrong to right", "wrong to another wrong")
@@ -352,11 +350,13 @@ def compare_predictions(
         TaxonomyError: A label is not in the taxonomy.
     """
     matrix = _difference_matrix(rows, taxonomy)
-    groups = group_names(rows.a["group"] if "group" in rows.a.columns else [None] * len(rows.a))
+    groups = groups_of(rows.a)
     _, group_indices = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
     truth = rows.a["true_label"]
     true_indices = _indices(truth, matrix.true_ids)
-    by_answer = _Outcome((_answers(rows.a) == truth).to_numpy(), (_answers(rows.b) == truth).to_numpy(), group_indices)
+    by_answer = _Outcome(
+        (answers_of(rows.a) == truth).to_numpy(), (answers_of(rows.b) == truth).to_numpy(), group_indices
+    )
 
     def figures(outcome: _Outcome) -> PairedFigures:
         right, num_classes = (outcome.is_right_a, outcome.is_right_b), len(matrix.true_ids)
@@ -397,7 +397,7 @@ def changed_pictures(rows: PairedRows) -> pl.DataFrame:
             rows.a.select("file_name", "true_label").with_columns(beside.get_columns()),
             *(
                 side.select(
-                    _answers(side).alias(f"label_{name}"),
+                    answers_of(side).alias(f"label_{name}"),
                     pl.col("level").alias(f"level_{name}"),
                     pl.col("probability").alias(f"probability_{name}"),
                     # The rank of a novel picture or of a failure is no certainty that a name is right.
@@ -502,12 +502,6 @@ def _agreed_column(
     return given[0].to_frame().select(pl.coalesce(name, given[1])).to_series()
 
 
-def _answers(table: pl.DataFrame) -> pl.Series:
-    """The answer of every row; unreadable pictures have none."""
-    is_error = pl.col("status") == "error"
-    return table.select(pl.when(is_error).then(pl.lit(NO_ANSWER)).otherwise("label").alias("label")).to_series()
-
-
 def _class_answers(table: pl.DataFrame) -> set[str]:
     return set(table.filter((pl.col("status") != "error") & (pl.col("level") == "class"))["label"])
 
@@ -518,7 +512,7 @@ def _indices(values: pl.Series, names: Sequence[str]) -> Ints:
 
 
 def _difference_matrix(rows: PairedRows, taxonomy: Taxonomy) -> DifferenceMatrix:
-    truth, given = rows.a["true_label"], (_answers(rows.a), _answers(rows.b))
+    truth, given = rows.a["true_label"], (answers_of(rows.a), answers_of(rows.b))
     class_ids = taxonomy.in_order(needed_classes(rows))
     others = {*given[0], *given[1]} - set(class_ids)
     answer_ids = (*class_ids, *sorted(others, key=lambda answer: (answer == NO_ANSWER, answer == UNKNOWN, answer)))
@@ -540,10 +534,10 @@ def _difference_matrix(rows: PairedRows, taxonomy: Taxonomy) -> DifferenceMatrix
 
 def _most_probable_outcome(rows: PairedRows, group_indices: Ints) -> _Outcome | None:
     truth = rows.a["true_label"]
-    first = [side["top"].list.first().struct.field("class_id") for side in (rows.a, rows.b)]
-    if any(answers.null_count() == len(answers) for answers in first):
+    first_a, first_b = most_probable_classes(rows.a), most_probable_classes(rows.b)
+    if first_a is None or first_b is None:
         return None
-    right_a, right_b = ((answers == truth).fill_null(False).to_numpy() for answers in first)
+    right_a, right_b = ((answers == truth).fill_null(False).to_numpy() for answers in (first_a, first_b))
     return _Outcome(right_a, right_b, group_indices)
 
 

@@ -10,14 +10,14 @@ N pictures, K classes, A answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import polars as pl
 
-from vision.evaluate.calibration_metrics import Bools, Floats, Ints, group_bootstrap_intervals
+from vision.evaluate.calibration_metrics import Bools, Floats, Ints, group_mean_interval
 from vision.evaluate.confidence import class_probabilities
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
+from vision.predictions import most_probable_classes
 from vision.taxonomy import Taxonomy
 
 
@@ -107,8 +107,14 @@ def cost_figures(
     row_of = {class_id: row for row, class_id in enumerate(class_ids)}
     truth = np.array([row_of[label] for label in table["true_label"]], dtype=np.int64)
     given = np.array([column_of[answer] for answer in answers], dtype=np.int64)
-    mean = partial(_mean, groups=groups, num_replicates=num_replicates, seed=seed)
     realised, all_rows = costs[truth, given], np.arange(len(truth))
+
+    def mean(values: Floats, rows: Ints) -> FigureWithInterval:
+        of_rows = [groups[row] for row in rows]
+        return FigureWithInterval.of(
+            group_mean_interval(values[rows], of_rows, num_replicates=num_replicates, seed=seed)
+        )
+
     forced = _forced_costs(table, taxonomy.cost_matrix(class_ids), truth, row_of)
     probabilities = class_probabilities(table, class_ids)
     known = np.flatnonzero(_is_known(table)) if probabilities is not None else np.empty(0, dtype=np.int64)
@@ -122,22 +128,11 @@ def cost_figures(
     )
 
 
-def _mean(values: Floats, rows: Ints, *, groups: Sequence[str], num_replicates: int, seed: int) -> FigureWithInterval:
-    """Of some rows, with its interval over their groups."""
-    of_rows = values[rows]
-
-    def figures(counts: Ints) -> list[float]:
-        return [float(np.average(of_rows, weights=counts))]
-
-    named = [groups[row] for row in rows]
-    return FigureWithInterval.of(group_bootstrap_intervals(figures, named, num_replicates=num_replicates, seed=seed)[0])
-
-
 def _forced_costs(table: pl.DataFrame, costs: Floats, truth: Ints, row_of: dict[str, int]) -> Floats | None:
     """(N,) had the most probable class been named; 0 for pictures that could not be read."""
-    if "top" not in table.columns or not (table["top"].list.len() > 0).any():
+    first = most_probable_classes(table)
+    if first is None:
         return None
-    first = table["top"].list.first().struct.field("class_id")
     named = first.replace_strict(row_of, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
     return np.where(named >= 0, costs[truth, named], 0.0)
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 import vision
-from vision.data.manifest import Manifest, group_names
+from vision.data.manifest import Manifest, groups_of
 from vision.errors import PredictionsError
 from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, calibration_figures, novelty_figures
 from vision.evaluate.costs import CostFigures, cost_figures
@@ -34,6 +34,7 @@ from vision.evaluate.picture_properties import PICTURE_COLUMNS
 from vision.evaluate.shortcuts import ShortcutAudit
 from vision.evaluate.slices import SliceFigures, slice_figures
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures, suspicious_labels
+from vision.predictions import most_probable_classes
 from vision.taxonomy import Taxonomy
 
 UNKNOWN = "unknown"
@@ -191,11 +192,11 @@ def evaluate_predictions(
     check_truth(table)
     in_top = set(table["top"].explode().struct.field("class_id").unique().drop_nulls())
     true_labels = table["true_label"].to_list()
-    answers = _answers(table)
+    answers = answers_of(table).to_list()
     class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table, taxonomy)})
     matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
     class_matrix = matrices[0]
-    groups = group_names(table["group"] if "group" in table.columns else [None] * len(table))
+    groups = groups_of(table)
     intervals = bootstrap_intervals(
         *_indices(true_labels, answers, class_matrix),
         groups,
@@ -253,9 +254,9 @@ def _most_probable(
     table: pl.DataFrame, class_ids: Sequence[str], groups: Sequence[str], num_replicates: int, seed: int
 ) -> FigureWithInterval | None:
     """Accuracy of the most probable class, whatever the answer was: what a closed set would reach."""
-    if "top" not in table.columns or not (table["top"].list.len() > 0).any():
+    found = most_probable_classes(table)
+    if found is None:
         return None
-    found = table["top"].list.first().struct.field("class_id")
     return _accuracy_of(found, table["true_label"], class_ids, groups, num_replicates, seed)
 
 
@@ -389,8 +390,10 @@ def answer_at_level(answer: str, level: LevelName, taxonomy: Taxonomy) -> str:
     return families.get(answer, answer) if level == "role" else answer
 
 
-def _answers(table: pl.DataFrame) -> list[str]:
-    return [NO_ANSWER if status == "error" else label for status, label in table.select("status", "label").iter_rows()]
+def answers_of(table: pl.DataFrame) -> pl.Series:
+    """The answer of every row; unreadable pictures have `NO_ANSWER`."""
+    is_error = pl.col("status") == "error"
+    return table.select(pl.when(is_error).then(pl.lit(NO_ANSWER)).otherwise("label").alias("label")).to_series()
 
 
 def _count_trained_on(table: pl.DataFrame) -> int:

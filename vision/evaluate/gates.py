@@ -15,9 +15,9 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 import vision
-from vision.data.manifest import group_names
+from vision.data.manifest import groups_of
 from vision.errors import ConfigError, PredictionsError, UsageError, nearest_name_hint
-from vision.evaluate.calibration_metrics import Bools, Ints, group_bootstrap_intervals, wilson_interval
+from vision.evaluate.calibration_metrics import Bools, group_mean_interval, wilson_interval
 from vision.evaluate.comparison import (
     Comparison,
     NamedPredictions,
@@ -26,7 +26,7 @@ from vision.evaluate.comparison import (
     predictions_path,
     significant_loss,
 )
-from vision.evaluate.evaluation import NO_ANSWER, UNKNOWN, Evaluation
+from vision.evaluate.evaluation import NO_ANSWER, UNKNOWN, Evaluation, answers_of
 from vision.evaluate.junit import Case, junit_xml, visible_text
 from vision.evaluate.novel import CONFIDENT
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
@@ -205,7 +205,7 @@ def load_gates(path: Path, *, baseline: Path | None = None) -> GatesFile:
     given = baseline if baseline is not None or named is None else path.parent / named
     if given is None:
         raise UsageError(f"{settings.place(('no_loss',))}: no_loss names no baseline; add it, or give --baseline")
-    found = predictions_path(given)
+    found = predictions_path(given) if given.exists() else given  # else the place in the gates file is told
     if not found.is_file():
         place = "--baseline" if baseline is not None else settings.place(("no_loss", "baseline"))
         raise ConfigError(f"{place}: no_loss: no file of predictions at {found}; check the path")
@@ -368,14 +368,13 @@ class _Rows:
         is_read = pl.col("status") != "error"
         level = pl.col("level") if "level" in table.columns else pl.lit("class")
         names = table.select(
-            answer=pl.when(is_read).then(pl.col("label")).otherwise(pl.lit(NO_ANSWER)),
             novel=~pl.col("true_label").is_in(list(evaluation.known_classes)),
             sure=(is_read & (level == "class") & (pl.col("probability") >= CONFIDENT)).fill_null(False),
         )
-        groups = group_names(table["group"] if "group" in table.columns else [None] * len(table))
+        groups = groups_of(table)
         return cls(
             truth=table["true_label"].to_numpy().astype(object),
-            answer=names["answer"].to_numpy().astype(object),
+            answer=answers_of(table).to_numpy().astype(object),
             groups=np.asarray(groups, dtype=object),
             is_novel=names["novel"].to_numpy(),
             is_sure_name=names["sure"].to_numpy(),
@@ -402,13 +401,8 @@ class _Rows:
         """With its interval over the groups that have such pictures."""
         if not among.any():
             return _Measured(_NOTHING, missing)
-        chosen = hits[among].astype(np.float64)
-
-        def figures(counts: Ints) -> list[float]:
-            return [float(np.average(chosen, weights=counts))]
-
-        groups = self.groups[among].tolist()
-        (interval,) = group_bootstrap_intervals(figures, groups, num_replicates=self.num_replicates, seed=self.seed)
+        chosen, groups = hits[among].astype(np.float64), self.groups[among].tolist()
+        interval = group_mean_interval(chosen, groups, num_replicates=self.num_replicates, seed=self.seed)
         return _Measured(_never_without_width(FigureWithInterval.of(interval), len(set(groups))))
 
 

@@ -135,11 +135,11 @@ def bootstrap_intervals(
     accuracy = float(hits.sum() / num_images) if num_images else float("nan")
 
     def per_class(position: int, values: Floats) -> list[Interval]:
-        return [_interval(values[k], replicated[:, position, k], enough) for k in range(num_classes)]
+        return [percentile_interval(values[k], replicated[:, position, k], enough) for k in range(num_classes)]
 
     return BootstrapIntervals(
-        accuracy=_interval(accuracy, accuracies, enough),
-        macro_recall=_interval(_nan_mean(whole.recall), macro_recalls, enough),
+        accuracy=percentile_interval(accuracy, accuracies, enough),
+        macro_recall=percentile_interval(_nan_mean(whole.recall), macro_recalls, enough),
         precision=per_class(0, whole.precision),
         recall=per_class(1, whole.recall),
         f1=per_class(2, whole.f1),
@@ -180,12 +180,12 @@ def _group_counts(
 def _metrics_of(hits: Floats, support: Floats | Ints, answered: Floats | Ints) -> ClassMetrics:
     """Precision, recall and F1 from right answers, images and answers, (K,) each."""
     has_images = support > 0
-    f1 = np.where(has_images, _ratio(2 * hits, support + answered), np.nan)
-    return ClassMetrics(precision=_ratio(hits, answered), recall=_ratio(hits, support), f1=f1)
+    f1 = np.where(has_images, ratio(2 * hits, support + answered), np.nan)
+    return ClassMetrics(precision=ratio(hits, answered), recall=ratio(hits, support), f1=f1)
 
 
-def _ratio(numerator: Floats, denominator: Floats | Ints) -> Floats:
-    """NaN where there is nothing to divide by."""
+def ratio(numerator: Floats, denominator: Floats | Ints) -> Floats:
+    """Quotients; NaN where there is nothing to divide by."""
     result = np.full(np.shape(numerator), np.nan)
     np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)
     return result
@@ -196,8 +196,9 @@ def _nan_mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _interval(value: float, replicates: Floats, enough: bool) -> Interval:
-    known = replicates[~np.isnan(replicates)]
+def percentile_interval(value: float, replicates: Floats, enough: bool = True) -> Interval:
+    """A figure with the interval that holds 95 % of its replicates, (B,), NaN left out; none if not `enough`."""
+    known = replicates[np.isfinite(replicates)]
     if not enough or np.isnan(value) or len(known) == 0:
         return Interval(float(value), float("nan"), float("nan"))
     tail = (1 - CONFIDENCE) / 2

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+SIGNIFICANT = 0.05
+"""Below this corrected p-value a difference is called beyond chance."""
+
+
 def holm_p_values(p_values: Floats) -> Floats:
     """P-values corrected by Holm's step-down method, in the given order.
 

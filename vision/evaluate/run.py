@@ -15,9 +15,9 @@ from vision.classify.decision import calibrated_probabilities
 from vision.classify.engine import Engine
 from vision.classify.evidence import EvidenceMaker
 from vision.data.check import check_labelled_table
-from vision.data.manifest import Manifest, group_names, parse_box, truth_columns
-from vision.data.preprocessing import Box, load_thumbnail
-from vision.errors import BundleError, ImageError, ManifestError, OutputError, nearest_name_hint
+from vision.data.manifest import Manifest, groups_of, parse_box, truth_columns
+from vision.data.preprocessing import Box
+from vision.errors import BundleError, ManifestError, OutputError, nearest_name_hint
 from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.evaluation import Evaluation, PictureFigures
 from vision.evaluate.model_card import filled_model_card
@@ -29,10 +29,8 @@ from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.shortcuts import audit_shortcuts
 from vision.files import write_whole_text
-from vision.predictions import Prediction, load_predictions, save_predictions
+from vision.predictions import PREDICTIONS_FILE, Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
-
-PREDICTIONS_FILE = "predictions.parquet"
 
 MAX_EVIDENCE = 150
 """Wrong answers that get an evidence map, the surest first; each takes about as long as classifying two pictures."""
@@ -66,17 +64,20 @@ def evaluate_bundle(
         taxonomy.vehicle_class(class_id)
     rows = rows_of_split(manifest, split)
     engine = Engine(bundle, top_k=len(bundle.info.classes))
+    names = rows["file_name"].to_list()
+    paths = [manifest.image_path(name) for name in names]
+    boxes = [parse_box(box) if box else None for box in rows["box"]]
 
     def predictions() -> Iterator[Prediction]:
-        for prediction in engine.stream(_pictures(manifest, rows)):
+        for prediction in engine.stream(zip(names, paths, boxes, strict=True)):
             on_progress(1)
             yield prediction
 
     path = folder / PREDICTIONS_FILE
-    by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, manifest, rows), dtype=pl.String)
+    thumbnail_of = thumbnails_from_files(paths, bundle.info.preprocessing, boxes)
+    thumbnails = [thumbnail_of(row) if bundle.reference.thumbnails is not None else None for row in range(len(rows))]
+    by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, thumbnails), dtype=pl.String)
     answered = list(predictions())
-    paths = [manifest.image_path(name) for name in rows["file_name"]]
-    boxes = [parse_box(box) if box else None for box in rows["box"]]
     measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
     beside = truth_columns(rows).with_columns(by_pixels, _uncalibrated(answered, bundle.info), *measured.get_columns())
     save_predictions(answered, path, extra_columns=beside)
@@ -89,7 +90,7 @@ def evaluate_bundle(
         title=f"{bundle.info.name} on {which} of {manifest.path.parent.resolve().name}",
         images_dir=manifest.folder,
         known_classes=bundle.info.classes,
-        of_pictures=_of_pictures(bundle, table, paths, boxes),
+        of_pictures=_of_pictures(bundle, table, paths, boxes, thumbnails),
         settings=DecisionSettings.of(bundle),
         overlays=_evidence(engine, table, paths, boxes, (folder / REPORT_PAGE).parent / EVIDENCE_DIR),
     )
@@ -106,10 +107,9 @@ def _evidence(
         maker = EvidenceMaker(engine)
     except BundleError:
         return {}
-    numbered = table.with_row_index("_row").filter(
-        (pl.col("status") == "ok") & (pl.col("label") != pl.col("true_label"))
-    )
-    shown = numbered.sort("probability", descending=True, maintain_order=True).head(MAX_EVIDENCE)
+    is_wrong = (pl.col("status") == "ok") & (pl.col("label") != pl.col("true_label"))
+    wrong = table.with_row_index("_row").filter(is_wrong)
+    shown = wrong.sort("probability", descending=True, maintain_order=True).head(MAX_EVIDENCE)
     known = engine.bundle.info.classes
     tasks = []
     for row, name, label, truth in shown.select("_row", "file_name", "label", "true_label").iter_rows():
@@ -120,15 +120,16 @@ def _evidence(
 
 
 def _of_pictures(
-    bundle: Bundle, table: pl.DataFrame, paths: Sequence[Path], boxes: Sequence[Box | None]
+    bundle: Bundle,
+    table: pl.DataFrame,
+    paths: Sequence[Path],
+    boxes: Sequence[Box | None],
+    thumbnails: Sequence[NDArray[np.uint8] | None],
 ) -> PictureFigures:
-    groups = group_names(table["group"] if "group" in table.columns else [None] * len(table))
-    preprocessing = bundle.info.preprocessing
+    groups, margin = groups_of(table), bundle.info.preprocessing.box_margin
     return PictureFigures(
-        audit_shortcuts(paths, table["true_label"].to_list(), groups, boxes=boxes, box_margin=preprocessing.box_margin),
-        near_duplicate_figures(
-            table, groups, bundle.reference, bundle.info.classes, thumbnails_from_files(paths, preprocessing, boxes)
-        ),
+        audit_shortcuts(paths, table["true_label"].to_list(), groups, boxes=boxes, box_margin=margin),
+        near_duplicate_figures(table, groups, bundle.reference, bundle.info.classes, thumbnails.__getitem__),
     )
 
 
@@ -172,11 +173,6 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder}: a file, not a folder; choose another with --out")
 
 
-def _pictures(manifest: Manifest, rows: pl.DataFrame) -> Iterator[tuple[str, Path, Box | None]]:
-    for name, box in rows.select("file_name", "box").iter_rows():
-        yield name, manifest.image_path(name), parse_box(box) if box else None
-
-
 def uncalibrated_probabilities(probabilities: NDArray[np.float64], info: BundleInfo) -> NDArray[np.float64] | None:
     """Plain softmax from a bundle's calibrated probabilities, the inverse of `bundle_probabilities`; same shape.
 
@@ -203,22 +199,16 @@ def _uncalibrated(answered: list[Prediction], info: BundleInfo) -> pl.Series:
     return pl.Series(UNCALIBRATED, values, dtype=pl.List(pl.Float64))
 
 
-def _nearest_by_pixels(bundle: Bundle, manifest: Manifest, rows: pl.DataFrame) -> list[str | None]:
+def _nearest_by_pixels(bundle: Bundle, thumbnails: Sequence[NDArray[np.uint8] | None]) -> list[str | None]:
     """Class of the training picture whose grey, small pixels correlate best with each picture's; None if unreadable."""
     reference = bundle.reference
     if reference.thumbnails is None:
-        return [None] * len(rows)
+        return [None] * len(thumbnails)
     known = _standardised(reference.thumbnails)
-    answers: list[str | None] = []
-    for _, path, box in _pictures(manifest, rows):
-        try:
-            thumbnail = load_thumbnail(path, bundle.info.preprocessing, box=box)
-        except ImageError:
-            answers.append(None)
-            continue
-        nearest = int((known @ _standardised(thumbnail[None])[0]).argmax())
-        answers.append(bundle.info.classes[int(reference.class_indices[nearest])])
-    return answers
+    classes = [bundle.info.classes[index] for index in reference.class_indices.tolist()]
+    return [
+        None if each is None else classes[int((known @ _standardised(each[None])[0]).argmax())] for each in thumbnails
+    ]
 
 
 def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from vision.data.manifest import COLUMNS, RESERVED_COLUMNS
 from vision.evaluate.confidence import UNCALIBRATED
-from vision.evaluate.metrics import CONFIDENCE, DEFAULT_REPLICATES, MAX_UNITS
-from vision.evaluate.multiple_tests import holm_p_values
+from vision.evaluate.metrics import DEFAULT_REPLICATES, drawn_units, percentile_interval, ratio
+from vision.evaluate.multiple_tests import SIGNIFICANT, holm_p_values
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
-from vision.predictions import Prediction
+from vision.predictions import Prediction, most_probable_classes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +40,6 @@ MAX_PLAIN_NUMBERS = 8
 MIN_TESTED_IMAGES = 5
 """Parts with fewer pictures, or beside fewer, are shown but not tested: they could only weaken the other tests."""
 
-SIGNIFICANCE = 0.05
 _DRAWS_PER_TEST = 40  # the least p-value of D draws is 1 / (D + 1); times the number of tests it must stay below 0.05
 _CHUNK = 500  # draws held in memory at once
 _QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
@@ -240,36 +239,21 @@ def _skipped(name: str, num_images: int, reason: str, *, is_measured: bool = Fal
 
 
 def _outcomes(table: pl.DataFrame, groups: Sequence[str], num_replicates: int, seed: int) -> _Outcomes:
-    names, positions = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
-    generator = np.random.default_rng(seed)
-    units, num_units = _units(len(names), generator), min(len(names), MAX_UNITS)
+    units = drawn_units(groups, seed)
+    num_units = int(units.max(initial=-1)) + 1
     chances = np.full(max(num_units, 1), 1 / max(num_units, 1))
-    drawn = generator.multinomial(num_units, chances, size=num_replicates)[:, :num_units]
+    drawn = np.random.default_rng(seed).multinomial(num_units, chances, size=num_replicates)[:, :num_units]
     is_right = (pl.col("status") != "error") & (pl.col("label") == pl.col("true_label"))
-    top_is_right = None
-    if "top" in table.columns and (table["top"].list.len() > 0).any():
-        first = pl.col("top").list.first().struct.field("class_id")
-        top_is_right = table.select((first == pl.col("true_label")).fill_null(False).cast(pl.Float64)).to_series()
+    first = most_probable_classes(table)
+    top_is_right = None if first is None else (first == table["true_label"]).fill_null(False).cast(pl.Float64)
     return _Outcomes(
         is_right=table.select(is_right.fill_null(False).cast(pl.Float64)).to_series().to_numpy(),
         is_most_probable=None if top_is_right is None else top_is_right.to_numpy(),
-        groups=positions,
-        units=units[positions],
+        groups=np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)[1],
+        units=units,
         num_units=num_units,
         weights=drawn.astype(np.float64),
     )
-
-
-def _units(num_groups: int, generator: np.random.Generator) -> Ints:
-    """(G,) which unit each group is drawn with.
-
-    Up to `MAX_UNITS` it is the group itself. Beyond, groups are merged at random: sums over independent groups are
-    independent too, so intervals and tests stay right, and with thousands of units their random error hardly grows;
-    time and memory stop growing with the number of groups.
-    """
-    if num_groups <= MAX_UNITS:
-        return np.arange(num_groups)
-    return generator.permutation(num_groups) % MAX_UNITS
 
 
 @dataclass(frozen=True)
@@ -340,22 +324,12 @@ def _accuracies(images: Floats, right: Floats, weights: Floats) -> tuple[Floats,
     counts, hits = (np.vstack([sums.sum(axis=0), weights @ sums]) for sums in (images, right))
     other_counts = counts.sum(axis=1, keepdims=True) - counts
     other_hits = hits.sum(axis=1, keepdims=True) - hits
-    return _ratio(hits, counts), _ratio(other_hits, other_counts)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    result = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
+    return ratio(hits, counts), ratio(other_hits, other_counts)
 
 
 def _figure(values: Floats, enough: bool) -> FigureWithInterval:
     """A figure, (1 + R,), with the percentile interval of its draws."""
-    drawn = values[1:][~np.isnan(values[1:])]
-    if not enough or len(drawn) == 0:
-        return FigureWithInterval(value=float(values[0]), low=None, high=None)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return FigureWithInterval(value=float(values[0]), low=float(low), high=float(high))
+    return FigureWithInterval.of(percentile_interval(float(values[0]), values[1:], enough))
 
 
 # The test
@@ -470,5 +444,5 @@ def _corrected(value: SliceValue, p_value: float) -> SliceValue:
     if value.p_worse is None:
         return value
     # The test compares like with like, groups of one size and pictures of one group; the whole may lie the other way.
-    is_worse = p_value < SIGNIFICANCE and (value.difference.value or 0) < 0
+    is_worse = p_value < SIGNIFICANT and (value.difference.value or 0) < 0
     return value.model_copy(update={"p_worse_corrected": p_value, "is_worse": is_worse})

@@ -156,12 +156,17 @@ class NoveltyTrial:
         Returns:
             At most `MOST_UNKNOWN`, also where that is not enough.
         """
-        shares = np.arange(at_least, MOST_UNKNOWN, 0.01).tolist() if at_least and self.left_out else [at_least]
-        for share in shares:
+        if at_least == 0 or not self.left_out:
+            return at_least
+
+        def is_too_much(share: float) -> bool:
             named = [each.share_named(share, self.exponent, false_alarms) for each in self.left_out]
-            if not named or np.mean(named) <= most_named:
-                return float(round(share, 2)) if share != at_least else at_least
-        return max(at_least, MOST_UNKNOWN) if at_least else 0.0
+            return bool(np.mean(named) > most_named)
+
+        share = at_least
+        while share < MOST_UNKNOWN and is_too_much(share):
+            share = min(round(share + 0.01, 6), MOST_UNKNOWN)
+        return share
 
 
 @dataclass(frozen=True)

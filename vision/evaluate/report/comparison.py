@@ -6,26 +6,24 @@ The page is one HTML file with everything in it; it loads nothing. R true classe
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from PIL import Image
 
-from vision.data.images import decode_image
 from vision.errors import ImageError, OutputError
 from vision.evaluate.comparison import (
-    SIGNIFICANT,
     AccuracyChange,
     ChangedPicture,
     ComparedFigure,
     Comparison,
     significant_loss,
 )
+from vision.evaluate.multiple_tests import SIGNIFICANT
 from vision.evaluate.parts import FigureWithInterval
 from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.thumbnails import thumbnail_jpeg
 from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
 
@@ -36,7 +34,6 @@ FEW_GROUPS = 20
 
 MAX_THUMBNAILS_PER_LIST = 24
 MAX_CELLS_LISTED = 40
-THUMBNAIL_PX = 200
 LARGE_CELL, SMALL_CELL = 54, 30
 MAX_LARGE_CELLS = 16
 PLOT_WIDTH = 140
@@ -270,13 +267,10 @@ def _kind(difference: int, is_right: bool, is_class: bool) -> str:
 def _thumbnail(path: Path) -> str:
     """A small JPEG of the picture as a data address; empty if it cannot be read."""
     try:
-        image = decode_image(path, enough_px=2 * THUMBNAIL_PX)
+        content = thumbnail_jpeg(path)
     except ImageError:
         return ""
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
 def _points(value: float | None) -> str:

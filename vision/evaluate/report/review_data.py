@@ -19,7 +19,7 @@ from vision.bundle import Bundle
 from vision.classify.decision import fit_threshold, rules_of
 from vision.classify.novelty import known_probability
 from vision.classify.roll_up import least_cost_class
-from vision.evaluate.evaluation import LEVELS, NO_ANSWER, UNKNOWN, Evaluation, answer_at_level
+from vision.evaluate.evaluation import LEVELS, NO_ANSWER, UNKNOWN, Evaluation, answer_at_level, answers_of
 from vision.evaluate.parts import Part
 from vision.evaluate.report.seriation import confusion_order
 from vision.taxonomy import Taxonomy
@@ -201,9 +201,7 @@ def build_review(
         settings: Of the bundle that answered.
     """
     class_ids = evaluation.matrix("class").true_ids
-    answers = table.select(
-        pl.when(pl.col("status") == "error").then(pl.lit(NO_ANSWER)).otherwise(pl.col("label")).alias("answer")
-    ).to_series()
+    answers = answers_of(table)
     node_ids = _node_ids(class_ids, answers.unique().to_list(), taxonomy)
     index = {node_id: position for position, node_id in enumerate(node_ids)}
     truth, recorded = _codes(table["true_label"], index), _codes(answers, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,7 +88,19 @@ def write_thumbnails(
 
 
 def _write_thumbnail(source: Path, target: Path) -> None:
+    content = thumbnail_jpeg(source)
+    with whole_file(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def thumbnail_jpeg(source: Path) -> bytes:
+    """A small picture as the bytes of a JPEG.
+
+    Raises:
+        ImageError: The file is no whole picture.
+    """
     image = decode_image(source, enough_px=2 * THUMBNAIL_PX)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    with whole_file(target) as temporary:
-        image.save(temporary, "JPEG", quality=80)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=80)
+    return stream.getvalue()
