@@ -13,7 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "installing; torch takes a few minutes"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,render,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,render,data,dev]'
 	@touch $@
 
 demo: install
@@ -25,7 +25,7 @@ check: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 format: install
 	$(BIN)/ruff format .

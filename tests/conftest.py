@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from drawings import write_drawings
 
 from vision.bundle import Bundle, load_bundle
 from vision.classify.engine import Engine
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests side by side share the cores; threads that spin while they wait would be in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = REPOSITORY.parent / "shared"
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "vision"
 ORDER = [
     ["errors"],
     ["files"],
+    ["pages"],
     ["settings_file"],
     ["taxonomy"],
     ["data"],

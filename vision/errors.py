@@ -64,6 +64,10 @@ class InputPathError(VisionError):
     """A path, pattern or list given on the command line leads nowhere."""
 
 
+class FetchError(VisionError):
+    """A source of pictures on the web cannot be asked, or what it sends may not be taken."""
+
+
 class UsageError(VisionError):
     """Options of a command that do not go together, or one that is missing."""
 

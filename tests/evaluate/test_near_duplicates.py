@@ -20,7 +20,7 @@ from vision.data.preprocessing import Preprocessing, load_thumbnail
 from vision.evaluate import near_duplicates
 from vision.evaluate.aligned_correlation import aligned_correlations
 from vision.evaluate.near_duplicates import FlatteryFigures, near_duplicate_figures, thumbnails_from_files
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.predictions import NearestImage, Prediction, predictions_table
 
 CLASSES = ("tor-m1", "tor-m2k")
@@ -245,7 +245,7 @@ def test_thumbnails_come_from_files_as_the_bundle_fits_them(tmp_path: Path) -> N
 
 def _rendered(figures: FlatteryFigures | None) -> str:
     filters = {"percent": lambda value: f"{value}", "interval": lambda figure: f"{figure.low}"}
-    return page_environment(**filters).get_template("_near_duplicates.html.j2").render(near_duplicates=figures)
+    return report_environment(**filters).get_template("_near_duplicates.html.j2").render(near_duplicates=figures)
 
 
 def test_the_section_says_what_is_there_and_escapes_names() -> None:

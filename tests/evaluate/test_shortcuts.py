@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from vision.data.manifest import group_names, load_manifest
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.evaluate.shortcut_models import folds_of_groups, nearest_neighbours, permuted_labels, ridge
 from vision.evaluate.shortcuts import (
     THUMBNAIL_PX,
@@ -221,7 +221,7 @@ def test_the_same_seed_gives_the_same_audit(tmp_path: Path) -> None:
 
 def _rendered(audit: ShortcutAudit | None) -> str:
     filters = {"percent": lambda value: f"{100 * value:.1f} %", "interval": lambda figure: f"{figure.low}"}
-    return page_environment(**filters).get_template("_shortcuts.html.j2").render(shortcuts=audit)
+    return report_environment(**filters).get_template("_shortcuts.html.j2").render(shortcuts=audit)
 
 
 def test_the_section_warns_in_words_and_escapes(tmp_path: Path) -> None:

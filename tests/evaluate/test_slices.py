@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vision.evaluate.metrics import MAX_UNITS, bootstrap_intervals
 from vision.evaluate.multiple_tests import holm_p_values
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.evaluate.slices import SliceFigures, SliceValue, slice_columns, slice_figures
 from vision.predictions import ClassProbability, Prediction, predictions_table
 
@@ -267,7 +267,7 @@ def test_holms_correction_rejects_as_its_steps_say() -> None:
 
 
 def page(slices: tuple[SliceFigures, ...]) -> str:
-    environment = page_environment(
+    environment = report_environment(
         percent=lambda value: "–" if value is None else f"{100 * value:.1f} %",
         interval=lambda figure: "" if figure.low is None else f"{figure.low:.3f} – {figure.high:.3f}",
     )

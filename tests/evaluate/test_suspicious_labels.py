@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.evaluate.suspicious_labels import (
     SuspiciousLabel,
     SuspiciousLabelFigures,
@@ -318,7 +318,7 @@ class Names:
 
 
 def page(figures: SuspiciousLabelFigures | None) -> str:
-    environment = page_environment(percent=lambda value: f"{100 * value:.1f} %")
+    environment = report_environment(percent=lambda value: f"{100 * value:.1f} %")
     return environment.get_template("_suspicious.html.j2").render(suspicious=figures, taxonomy=Names())
 
 

@@ -106,7 +106,7 @@ def test_pictures_of_one_group_tell_nothing(dots: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_far_set_trains_above_its_probe(dots: Path, tmp_path: Path) -> None:
     common = ("train", str(dots / "dots.yaml"), "--cache", str(tmp_path), "--runs", str(tmp_path))
-    settings = ("--set", "train.strategy=finetune", "--set", "finetune.views=2", "--set", "finetune.epochs=8")
+    settings = ("--set", "train.strategy=finetune", "--set", "finetune.views=2", "--set", "finetune.epochs=16")
     told = run_vision(*common, *settings)
     assert told.returncode == 0, told.stderr
     assert "far from those that the network was pretrained on" in told.stderr

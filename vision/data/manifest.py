@@ -33,6 +33,7 @@ COLUMNS: dict[str, str] = {
     "licence": "SPDX id or expression",
     "licence_url": "address of the licence's text",
     "source_url": "page that the picture comes from",
+    "date": "when it was taken or published, as its source tells: YYYY, YYYY-MM or YYYY-MM-DD",
     "changes": "what was changed since",
     "retrieved_at": "when it was fetched",
     "box": "the vehicle: x y width height in px, separated by spaces",

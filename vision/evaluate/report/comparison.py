@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from vision.data.thumbnails import thumbnail_jpeg
 from vision.errors import ImageError, OutputError
 from vision.evaluate.comparison import (
     AccuracyChange,
@@ -22,8 +23,7 @@ from vision.evaluate.comparison import (
 )
 from vision.evaluate.multiple_tests import SIGNIFICANT
 from vision.evaluate.parts import FigureWithInterval
-from vision.evaluate.report.pages import page_environment
-from vision.evaluate.report.thumbnails import thumbnail_jpeg
+from vision.evaluate.report.pages import report_environment
 from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
 
@@ -129,7 +129,7 @@ def render_comparison(
             return _thumbnail(images_dir_a / picture.file_name)
         return "" if images_dir_b is None else _thumbnail(images_dir_b / picture.file_name_b)
 
-    environment = page_environment(
+    environment = report_environment(
         points=_points,
         whole_points=_whole_points,
         points_interval=_points_interval,

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from vision.evaluate.left_out import LeftOut, LeftOutClass
-from vision.evaluate.report.pages import PERCENT, page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.files import whole_file, write_whole_text
+from vision.pages import PERCENT
 from vision.taxonomy import Taxonomy
 
 JSON_FILE, CSV_FILE, PAGE_FILE = "left_out.json", "left_out.csv", "left_out.html"
@@ -61,7 +62,7 @@ def write_left_out(figures: LeftOut, taxonomy: Taxonomy, folder: Path) -> Path:
     write_whole_text(folder / JSON_FILE, figures.model_dump_json(indent=1) + "\n")
     with whole_file(folder / CSV_FILE) as temporary:
         left_out_table(figures).write_csv(temporary)
-    environment = page_environment(whole=_whole, plain=_plain)
+    environment = report_environment(whole=_whole, plain=_plain)
     page = environment.get_template("left_out.html.j2").render(
         figures=figures,
         taxonomy=taxonomy,

@@ -1,33 +1,19 @@
-"""Templates of all pages: what is shown is escaped, and a name that a template misspells is an error."""
+"""Templates of the report's pages, with the figures that they show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from vision.evaluate.parts import FigureWithInterval
+from vision.pages import PERCENT, page_environment
 
-PERCENT = "\N{NO-BREAK SPACE}%"
 
-
-def page_environment(**filters: Callable[..., Any]) -> Environment:
+def report_environment(**filters: Callable[..., Any]) -> Environment:
     """The templates, with `percent`, `interval`, and filters of a page's own."""
-    environment = Environment(
-        loader=PackageLoader("vision.evaluate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": interval, **filters}
-    return environment
-
-
-def percent(value: float | None) -> str:
-    """A share as percent, to a tenth."""
-    return "–" if value is None else f"{100 * value:.1f}{PERCENT}"
+    return page_environment("vision.evaluate.report", **({"interval": interval} | filters))
 
 
 def interval(figure: FigureWithInterval) -> str:

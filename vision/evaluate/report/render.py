@@ -31,7 +31,7 @@ from vision.evaluate.evaluation import (
     answer_at_level,
 )
 from vision.evaluate.metrics import confusion_rates
-from vision.evaluate.report.pages import page_environment
+from vision.evaluate.report.pages import report_environment
 from vision.evaluate.report.review_data import DecisionSettings, Review, build_review
 from vision.evaluate.report.review_rows import CHUNK_ROWS, script_json, write_rows
 from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, write_thumbnails
@@ -108,7 +108,7 @@ def render_report(
 def _page(
     evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, build: str, charts: Mapping[str, Sequence[str]]
 ) -> str:
-    environment = page_environment(
+    environment = report_environment(
         plain=_plain,
         plain_interval=_plain_interval,
         data_address=_svg_address,
@@ -139,9 +139,7 @@ def _page(
         failures=list(read_rows(table.filter(pl.col("status") == "error"))),
         charts=defaultdict(list, charts),
         build=build,
-        # The project's own files, not data: they alone are not escaped.
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
+        script=Markup(script),  # the project's own file, not data: it alone is not escaped
         script_digest=digest,
     )
 

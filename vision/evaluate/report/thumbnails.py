@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vision.data.images import decode_image
+from vision.data.thumbnails import thumbnail_jpeg
 from vision.errors import ImageError
 from vision.evaluate.report.review_data import Review
 from vision.files import whole_file
 
-THUMBNAIL_PX = 240
 MAX_THUMBNAILS = 2000
 """Of about 10 kB and 15 ms each; the page says how many pictures are left out."""
 
@@ -91,16 +88,3 @@ def _write_thumbnail(source: Path, target: Path) -> None:
     content = thumbnail_jpeg(source)
     with whole_file(target) as temporary:
         temporary.write_bytes(content)
-
-
-def thumbnail_jpeg(source: Path) -> bytes:
-    """A small picture as the bytes of a JPEG.
-
-    Raises:
-        ImageError: The file is no whole picture.
-    """
-    image = decode_image(source, enough_px=2 * THUMBNAIL_PX)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The command line: the only place that parses arguments, prints and exits. Heavy imports stand inside commands."""
+"""The commands of `vision`. Heavy imports stand inside them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,25 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vision import __version__
-from vision.errors import InputPathError, MissingExtraError, OutputError, UsageError, VisionError
+from vision.cli.data import check_data, data_app
+from vision.cli.terminal import (
+    CacheOption,
+    ConfigArgument,
+    ModelOption,
+    OverridesOption,
+    Policy,
+    TaxonomyOption,
+    need_training_extra,
+    printable,
+    progress_bar,
+    progress_bars,
+    say,
+    spinner,
+)
+from vision.errors import InputPathError, OutputError, UsageError, VisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import polars as pl
 
@@ -40,13 +55,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 EXIT_SOME_IMAGES_FAILED = 1
 EXIT_GATE_FAILED = 5
 EXIT_INTERRUPTED = 130
-MOST_PROBLEMS_PER_KIND = 50
 
 
 class OutputFormat(StrEnum):
@@ -56,13 +69,6 @@ class OutputFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
-
-
-class Policy(StrEnum):
-    """The values of `vision.data.licences.LicencePolicy`, here again so that this module imports nothing heavy."""
-
-    OPEN = "open"
-    ANY = "any"
 
 
 def main() -> NoReturn:
@@ -89,7 +95,7 @@ def _run(arguments: list[str]) -> NoReturn:
     except VisionError as error:
         _fail(error)
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `head` does. Nothing more can be told to anyone.
@@ -102,15 +108,10 @@ def _fail(error: VisionError) -> NoReturn:
     lines = str(error).splitlines()
     shown = lines[:200]
     for line in shown:
-        _say(f"error: {line}")
+        say(f"error: {line}")
     if len(lines) > len(shown):
-        _say(f"... and {len(lines) - len(shown)} more")
+        say(f"... and {len(lines) - len(shown)} more")
     sys.exit(error.exit_code)
-
-
-def _say(text: str) -> None:
-    """A line on stderr; names that are not UTF-8 are shown with their bytes escaped."""
-    print(_printable(text), file=sys.stderr)
 
 
 def _show_version(value: bool) -> None:
@@ -128,16 +129,6 @@ def _options(
     pass
 
 
-ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="A run's configuration, such as configs/photos.yaml.")
-]
-ModelOption = Annotated[Path, typer.Option("--model", "-m", help="A bundle: the folder that training wrote.")]
-TaxonomyOption = Annotated[
-    Path | None, typer.Option("--taxonomy", help="A taxonomy of your own instead of the one that comes along.")
-]
-OverridesOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override one setting: --set train.folds=5. May be repeated.")
-]
 GateOption = Annotated[
     Path | None,
     typer.Option("--gate", metavar="FILE", help="Limits to hold the figures to; exit code 5 if one is not kept."),
@@ -145,9 +136,6 @@ GateOption = Annotated[
 BaselineOption = Annotated[
     Path | None,
     typer.Option("--baseline", metavar="PREDICTIONS", help="For the gate no_loss, instead of those its file names."),
-]
-CacheOption = Annotated[
-    Path | None, typer.Option("--cache", help="Where features are kept. Default: $VISION_CACHE or ~/.cache/vision.")
 ]
 
 
@@ -187,14 +175,14 @@ def sweep(
 
     Example: vision sweep configs/sweep.yaml
     """
-    _need_training_extra("optuna")
+    need_training_extra("optuna")
     from vision.config import load_config
     from vision.train.features import default_cache_folder
     from vision.train.sweep import PLOT_FILE, TABLE_FILE
     from vision.train.sweep import sweep as run_sweep
 
     folder = runs_dir / f"{load_config(config_path, overrides or []).name}-sweep"
-    study = run_sweep(config_path, overrides or [], folder, cache or default_cache_folder(), tell=_say)
+    study = run_sweep(config_path, overrides or [], folder, cache or default_cache_folder(), tell=say)
     best = ", ".join(f"{name}={value}" for name, value in study.best_params.items())
     print(f"best loss {study.best_value:.4f}: {best}")
     print(f"table: {folder / TABLE_FILE}\nplot:  {folder / PLOT_FILE}")
@@ -212,7 +200,7 @@ def demo(
     It ends with the vehicle of an incident, of which no training picture tells. Needs no network. Quicker, with a
     weaker model: vision demo --set train.strategy=probe
     """
-    _need_training_extra()
+    need_training_extra()
     import json
     import shutil
 
@@ -229,16 +217,16 @@ def demo(
     out.mkdir(parents=True)
     marker.touch()
     manifest_path = demo_data_folder() / "manifest.csv"
-    _say(f"1/4 checking the data set {demo_data_folder()}")
-    _check_data(manifest_path, None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
-    _say("2/4 training, and evaluating on the test split")
+    say(f"1/4 checking the data set {demo_data_folder()}")
+    check_data(manifest_path, None, Policy.OPEN, fix=False, min_images=5, skip_files=False)
+    say("2/4 training, and evaluating on the test split")
     config = load_config(demo_config_path(), [f"data.manifest={json.dumps(str(manifest_path))}", *(overrides or [])])
     _train(config, out / "run", out / "cache", dry_run=False, resume=False, overwrite=False)
     bundle_dir = out / "run" / "bundle"
-    _say("3/4 evaluating on the class that no training picture shows")
+    say("3/4 evaluating on the class that no training picture shows")
     manifest = load_manifest(manifest_path)
     _evaluate_bundle(load_bundle(bundle_dir), manifest, "novel", out / "novel", None)
-    _say("4/4 classifying three pictures")
+    say("4/4 classifying three pictures")
     for what, picture in demo_pictures(manifest).items():
         print(f"\n{what}")
         _classify([str(picture)], bundle_dir, OutputFormat.TABLE, None, recursive=False, top_k=4)
@@ -363,23 +351,23 @@ def _refuse_beside(option: str, others: dict[str, object]) -> None:
 
 
 def _evaluate_without_each_class(config_path: Path, overrides: list[str], out: Path, cache: Path | None) -> None:
-    _need_training_extra()
+    need_training_extra()
     from vision.config import load_config
     from vision.evaluate.left_out import left_out_figures
     from vision.evaluate.report.left_out import write_left_out
 
     config = load_config(config_path, overrides)
-    with _spinner("loading torch, checking the data"):
+    with spinner("loading torch, checking the data"):
         from vision.train.features import default_cache_folder
         from vision.train.leave_one_out import featured_run, leave_one_out
         from vision.train.training_set import prepare_run
 
         prepared = prepare_run(config)
     num_pictures = prepared.manifest.table.filter(prepared.manifest.table["label"].is_in(prepared.classes)).height
-    with _progress("pictures through the network", num_pictures) as advance:
+    with progress_bar("pictures through the network", num_pictures) as advance:
         run = featured_run(prepared, cache or default_cache_folder(), on_progress=advance)
     figures = left_out_figures(
-        leave_one_out(run, tell=_say), prepared.taxonomy, title=config.name, known_pictures=run.known_pictures
+        leave_one_out(run, tell=say), prepared.taxonomy, title=config.name, known_pictures=run.known_pictures
     )
     page = write_left_out(figures, prepared.taxonomy, out)
     _print_left_out(figures)
@@ -467,7 +455,7 @@ def report(
     if pdf:
         from vision.evaluate.report.pdf import print_pdf
 
-        with _spinner("printing"):
+        with spinner("printing"):
             print_pdf(folder / REPORT_PAGE, folder / "report.pdf")
     _print_evaluation(evaluation, folder / REPORT_PAGE)
     if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
@@ -556,7 +544,7 @@ def compare(
         comparison, changed_pictures(rows), judged_by, out, images_dir_a=images_dirs[0], images_dir_b=images_dirs[1]
     )
     for line in comparison_lines(comparison):
-        print(_printable(line))
+        print(printable(line))
     print(f"report: {page}")
 
 
@@ -605,72 +593,6 @@ def decide_command(
     )
 
 
-@data_app.command("check")
-def data_check(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
-    policy: Annotated[Policy, typer.Option("--policy", help="Licences to allow.")] = Policy.OPEN,
-    fix: Annotated[bool, typer.Option("--fix", help="Fill in empty sha256, width and height from the files.")] = False,
-    min_images: Annotated[int, typer.Option("--min-images", min=1, help="Fewest pictures of a class to train on.")] = 5,
-    skip_files: Annotated[bool, typer.Option("--skip-files", help="Check the table only, open no picture.")] = False,
-    taxonomy_path: TaxonomyOption = None,
-) -> None:
-    """Find everything that is wrong with a data set, at once, with line, column, value and remedy.
-
-    Exit code 3 if anything is, 4 if it is licences alone.
-    """
-    _check_data(manifest_path, taxonomy_path, policy, fix=fix, min_images=min_images, skip_files=skip_files)
-
-
-@data_app.command("attribution")
-def data_attribution(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
-) -> None:
-    """Write the page that names title, author, source, licence and changes of every picture."""
-    from vision.data.attribution import render_attribution
-    from vision.data.manifest import load_manifest
-    from vision.files import write_whole_text
-
-    manifest = load_manifest(manifest_path)
-    write_whole_text(
-        output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
-    )
-    print(f"{output}: {len(manifest.table)} pictures")
-
-
-@data_app.command("preview")
-def data_preview(
-    config_path: Annotated[Path, typer.Option("--config", "-c", help="A run's configuration.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write, .png or .jpg.")] = Path(
-        "sheet.png"
-    ),
-    overrides: OverridesOption = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Pictures, one a row.")] = 8,
-    views: Annotated[int, typer.Option("--views", min=1, max=16, help="Augmented views beside each.")] = 6,
-) -> None:
-    """Show what the network will see in training: pictures of each class with their augmented views.
-
-    Example: vision data preview -c configs/demo.yaml --set augment.preset=field -o sheet.png
-    """
-    _need_training_extra()
-    from vision.config import load_config
-    from vision.files import whole_file
-    from vision.train.augmentation import describe
-    from vision.train.preview import sheet_of_run
-
-    endings = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-    if output.suffix.lower() not in endings:
-        raise OutputError(f"{output}: a sheet ends in {', '.join(endings)}")
-    config = load_config(config_path, overrides or [])
-    with _spinner("making views"):
-        sheet = sheet_of_run(config, rows=rows, views=views)
-    with whole_file(output) as temporary:
-        sheet.save(temporary, endings[output.suffix.lower()])
-    for line in describe(config.augment):
-        print(line)
-    print(f"{output}: {sheet.width} x {sheet.height} px")
-
-
 @app.command()
 def taxonomy(
     class_id: Annotated[
@@ -704,16 +626,16 @@ def doctor(
 
 
 def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, resume: bool, overwrite: bool) -> None:
-    _need_training_extra()
+    need_training_extra()
     from vision.console import describe_plan
     from vision.data.manifest import load_manifest
     from vision.train.run_folder import check_run_folder, is_first_process, open_run_folder
 
     is_first = is_first_process()
-    tell = _say if is_first else lambda text: None
+    tell = say if is_first else lambda text: None
     if is_first and not (resume and config.train.strategy == "finetune"):  # its settings may yet change
         check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
-    with _spinner("loading torch, checking the data"):
+    with spinner("loading torch, checking the data"):
         from vision.train.domain import suited_run
         from vision.train.features import default_cache_folder
         from vision.train.run import plan_run, train_run
@@ -736,7 +658,7 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
         open_run_folder(run_dir, prepared.config, resume=resume, overwrite=overwrite)
     num_views = len(prepared.training.images) + len(prepared.calibration.images)
     bars = ("pictures through the network", plan.num_images_to_see), ("pictures with views", num_views)
-    with _bars(*bars) as (on_progress, on_views):
+    with progress_bars(*bars) as (on_progress, on_views):
         result = train_run(prepared, plan, run_dir, cache_folder, tell=tell, on_progress=on_progress, on_views=on_views)
     if not is_first:
         return
@@ -783,7 +705,7 @@ def _evaluate_bundle(
         check_baseline(gates, out / PREDICTIONS_FILE)
         check_gates(gates, judged_by, {*bundle.info.classes, *rows["label"]})
     remove_gates(out)
-    with _progress("classifying", len(rows)) as advance:
+    with progress_bar("classifying", len(rows)) as advance:
         evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, on_progress=advance)
     _print_evaluation(evaluation, out / REPORT_PAGE)
     if gates is not None:
@@ -815,7 +737,7 @@ def _keeps_gates(
     results = judge_gates(gates, evaluation, table, judged_by)
     write_gates(results, folder, title=evaluation.title)
     write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, judged_by, results))
-    print(_printable(gates_table(results)))
+    print(printable(gates_table(results)))
     return all(result.passed for result in results)
 
 
@@ -851,9 +773,9 @@ def _classify(
     if num_rows == 0:
         raise InputPathError("no picture to classify: the list of paths is empty")
     if output is not None:
-        _say(f"{output}: {num_rows} rows, {num_errors} of them errors")
+        say(f"{output}: {num_rows} rows, {num_errors} of them errors")
     elif num_errors:
-        _say(f"{num_errors} of {num_rows} pictures could not be read; their rows say why")
+        say(f"{num_errors} of {num_rows} pictures could not be read; their rows say why")
     if num_errors:
         raise typer.Exit(EXIT_SOME_IMAGES_FAILED)
 
@@ -884,7 +806,7 @@ def _written_rows(
     from vision.files import whole_file
 
     with (
-        _progress("classifying", None) as advance,
+        progress_bar("classifying", None) as advance,
         whole_file(output) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
     ):
@@ -904,50 +826,6 @@ def _default_format(output: Path | None) -> OutputFormat:
             raise OutputError(f"{output}: predictions end in {', '.join(by_ending)}; rename it or give --format")
         return by_ending[output.suffix]
     return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.JSONL
-
-
-def _check_data(
-    manifest_path: Path, taxonomy_path: Path | None, policy: Policy, *, fix: bool, min_images: int, skip_files: bool
-) -> None:
-    from collections import Counter
-
-    from vision.data.check import find_file_problems, find_manifest_problems, read_file_facts, with_file_facts
-    from vision.data.licences import LicencePolicy
-    from vision.data.manifest import read_manifest, save_manifest
-    from vision.taxonomy import load_taxonomy
-
-    loaded_taxonomy = load_taxonomy(taxonomy_path)
-    manifest, problems = read_manifest(manifest_path)
-    problems = problems + find_manifest_problems(
-        manifest, loaded_taxonomy, LicencePolicy(policy.value), min_images=min_images
-    )
-    if not skip_files:
-        with _progress("reading pictures", len(manifest.table)) as advance:
-            facts = read_file_facts(manifest, on_progress=lambda: advance(1))
-        problems += find_file_problems(manifest, facts)
-        if fix:
-            filled = with_file_facts(manifest, facts)
-            num_filled = sum(
-                manifest.table[name].null_count() - filled.table[name].null_count()
-                for name in ("sha256", "width", "height")
-            )
-            if num_filled:
-                save_manifest(filled, manifest_path)
-            _say(f"{manifest_path}: filled in {num_filled} cells")
-    faults = [problem for problem in problems if not problem.is_warning]
-    shown: Counter[str] = Counter()
-    for problem in problems:
-        shown[problem.kind] += 1
-        if shown[problem.kind] <= MOST_PROBLEMS_PER_KIND:
-            print(f"{'warning: ' if problem.is_warning else ''}{_printable(str(problem))}")
-    for kind, count in shown.items():
-        if count > MOST_PROBLEMS_PER_KIND:
-            print(f"... and {count - MOST_PROBLEMS_PER_KIND} more of kind '{kind}'")
-    labels = manifest.table["label"].n_unique()
-    summary = ", ".join(f"{count} {kind}" for kind, count in shown.most_common()) or "no problems"
-    print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
-    if faults:
-        raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
 
 
 def _common_images_dir(file_names: Iterable[str], manifest_dir: Path) -> Path:
@@ -991,7 +869,7 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
             print(f"  {_shown(baseline.accuracy)}  {baseline.name}")
             ours = evaluation.most_probable or evaluation.accuracy
             if (baseline.accuracy.value or 0) > (ours.value or 0):
-                _say(
+                say(
                     f"warning: the {baseline.name} is right more often than the model: a weak recipe for these pictures"
                 )
     if evaluation.answers is not None:
@@ -1020,7 +898,7 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         names = ", ".join(f"{name} {count}" for name, count in novel.most_probable[:5])
         print(f"  most probable class: {names}")
     if evaluation.num_trained_on:
-        _say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
+        say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
     for pair in evaluation.confused_pairs[:5]:
         cue = f"; {pair.cues[0]}" if pair.cues else ""
         print(f"  {pair.true_id} taken for {pair.answer_id}: {pair.num_images} ({pair.share_of_true:.0%}){cue}")
@@ -1036,63 +914,3 @@ def _print_costs(costs: CostFigures) -> None:
     if costs.expected is not None and costs.realised_known is not None:
         known, expected = costs.realised_known.value, costs.expected.value
         print(f"  {known:6.2f}  of it for classes that the model knows, where it expects {expected:.2f}")
-
-
-def _need_training_extra(*also: str) -> None:
-    from importlib.util import find_spec
-
-    needed = ("torch", "timm", "sklearn", "onnx", "onnxscript", "albumentations", "accelerate", "peft", *also)
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"training needs the extra 'train' ({', '.join(missing)} missing); pip install 'vision[train]', "
-            "in a checkout: pip install -e '.[train]'"
-        )
-
-
-@contextmanager
-def _spinner(text: str) -> Iterator[None]:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(text):
-        yield
-
-
-@contextmanager
-def _progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr with the time left; nothing where stderr is no terminal."""
-    with _bars((text, total)) as (advance,):
-        yield advance
-
-
-@contextmanager
-def _bars(*bars: tuple[str, int | None]) -> Iterator[list[Callable[[int], None]]]:
-    """Several bars, each shown from its first step on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield [lambda count: None for _ in bars]
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-
-        def bar(text: str, total: int | None, *, is_first: bool) -> Callable[[int], None]:
-            task = progress.add_task(text, total=total, visible=is_first, start=is_first)
-
-            def advance(count: int) -> None:
-                progress.start_task(task)
-                progress.update(task, advance=count, visible=True)
-
-            return advance
-
-        yield [bar(text, total, is_first=position == 0) for position, (text, total) in enumerate(bars)]
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

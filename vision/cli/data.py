@@ -1,0 +1,135 @@
+"""`vision data`: building data sets and keeping them clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision.cli.terminal import (
+    OverridesOption,
+    Policy,
+    TaxonomyOption,
+    need_training_extra,
+    printable,
+    progress_bar,
+    say,
+    spinner,
+)
+from vision.errors import OutputError
+
+data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_help=True)
+
+MOST_PROBLEMS_PER_KIND = 50
+
+
+@data_app.command("check")
+def data_check(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    policy: Annotated[Policy, typer.Option("--policy", help="Licences to allow.")] = Policy.OPEN,
+    fix: Annotated[bool, typer.Option("--fix", help="Fill in empty sha256, width and height from the files.")] = False,
+    min_images: Annotated[int, typer.Option("--min-images", min=1, help="Fewest pictures of a class to train on.")] = 5,
+    skip_files: Annotated[bool, typer.Option("--skip-files", help="Check the table only, open no picture.")] = False,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Find everything that is wrong with a data set, at once, with line, column, value and remedy.
+
+    Exit code 3 if anything is, 4 if it is licences alone.
+    """
+    check_data(manifest_path, taxonomy_path, policy, fix=fix, min_images=min_images, skip_files=skip_files)
+
+
+@data_app.command("attribution")
+def data_attribution(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
+) -> None:
+    """Write the page that names title, author, source, licence and changes of every picture."""
+    from vision.data.attribution import render_attribution
+    from vision.data.manifest import load_manifest
+    from vision.files import write_whole_text
+
+    manifest = load_manifest(manifest_path)
+    write_whole_text(
+        output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
+    )
+    print(f"{output}: {len(manifest.table)} pictures")
+
+
+@data_app.command("preview")
+def data_preview(
+    config_path: Annotated[Path, typer.Option("--config", "-c", help="A run's configuration.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write, .png or .jpg.")] = Path(
+        "sheet.png"
+    ),
+    overrides: OverridesOption = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Pictures, one a row.")] = 8,
+    views: Annotated[int, typer.Option("--views", min=1, max=16, help="Augmented views beside each.")] = 6,
+) -> None:
+    """Show what the network will see in training: pictures of each class with their augmented views.
+
+    Example: vision data preview -c configs/demo.yaml --set augment.preset=field -o sheet.png
+    """
+    need_training_extra()
+    from vision.config import load_config
+    from vision.files import whole_file
+    from vision.train.augmentation import describe
+    from vision.train.preview import sheet_of_run
+
+    endings = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+    if output.suffix.lower() not in endings:
+        raise OutputError(f"{output}: a sheet ends in {', '.join(endings)}")
+    config = load_config(config_path, overrides or [])
+    with spinner("making views"):
+        sheet = sheet_of_run(config, rows=rows, views=views)
+    with whole_file(output) as temporary:
+        sheet.save(temporary, endings[output.suffix.lower()])
+    for line in describe(config.augment):
+        print(line)
+    print(f"{output}: {sheet.width} x {sheet.height} px")
+
+
+def check_data(
+    manifest_path: Path, taxonomy_path: Path | None, policy: Policy, *, fix: bool, min_images: int, skip_files: bool
+) -> None:
+    """Print every problem of a data set, and exit with 3 or 4 if one is no mere warning."""
+    from collections import Counter
+
+    from vision.data.check import find_file_problems, find_manifest_problems, read_file_facts, with_file_facts
+    from vision.data.licences import LicencePolicy
+    from vision.data.manifest import read_manifest, save_manifest
+    from vision.taxonomy import load_taxonomy
+
+    loaded_taxonomy = load_taxonomy(taxonomy_path)
+    manifest, problems = read_manifest(manifest_path)
+    problems = problems + find_manifest_problems(
+        manifest, loaded_taxonomy, LicencePolicy(policy.value), min_images=min_images
+    )
+    if not skip_files:
+        with progress_bar("reading pictures", len(manifest.table)) as advance:
+            facts = read_file_facts(manifest, on_progress=lambda: advance(1))
+        problems += find_file_problems(manifest, facts)
+        if fix:
+            filled = with_file_facts(manifest, facts)
+            num_filled = sum(
+                manifest.table[name].null_count() - filled.table[name].null_count()
+                for name in ("sha256", "width", "height")
+            )
+            if num_filled:
+                save_manifest(filled, manifest_path)
+            say(f"{manifest_path}: filled in {num_filled} cells")
+    faults = [problem for problem in problems if not problem.is_warning]
+    shown: Counter[str] = Counter()
+    for problem in problems:
+        shown[problem.kind] += 1
+        if shown[problem.kind] <= MOST_PROBLEMS_PER_KIND:
+            print(f"{'warning: ' if problem.is_warning else ''}{printable(str(problem))}")
+    for kind, count in shown.items():
+        if count > MOST_PROBLEMS_PER_KIND:
+            print(f"... and {count - MOST_PROBLEMS_PER_KIND} more of kind '{kind}'")
+    labels = manifest.table["label"].n_unique()
+    summary = ", ".join(f"{count} {kind}" for kind, count in shown.most_common()) or "no problems"
+    print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
+    if faults:
+        raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
