@@ -115,10 +115,9 @@ def _known_keys(model: type[BaseModel], location: Location) -> set[str]:
     """Field names of the model that stands at `location` inside `model`."""
     models = [model]
     for part in location:
-        if isinstance(part, int):
-            continue
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
-        models = [inner for field in fields for inner in _models_in(field.annotation)]
+        if fields:  # else an index of a list or a key of a mapping, whose models the field has named already
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
     return {name for m in models for name in m.model_fields}
 
 

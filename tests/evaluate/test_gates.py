@@ -190,8 +190,8 @@ EMPTY_EVALUATION = evaluated(table())
     ("text", "message"),
     [
         ("recal: {tor-m1: {min: 0.8}}", r"gates\.yaml:1: unknown key 'recal', did you mean 'recall'\?"),
-        ("\nrecall:\n  tor-m1: {mim: 0.8}", r"gates\.yaml:3: recall\.tor-m1: unknown key 'mim', did you mean 'min'\?"),
-        ("recall: {tor-m1: {max: 0.8}}", r"recall\.tor-m1: unknown key 'max'; known keys: min, by"),
+        ("\nrecall:\n  tor-m1: {mim: 0.8}", r"gates\.yaml:3: unknown key 'recall\.tor-m1\.mim', did you mean 'min'\?"),
+        ("recall: {tor-m1: {max: 0.8}}", r"unknown key 'recall\.tor-m1\.max'; known keys: by, min"),
         ("recall: {tor-m1: {}}", r"gates\.yaml:1: key 'recall\.tor-m1\.min' is missing"),
         ("accuracy: {min: 80}", r"gates\.yaml:1: accuracy\.min: Input should be less than or equal to 1, not 80"),
         ("accuracy: {min: 80 %}", r"accuracy\.min: Input should be a valid number, not '80 %'"),

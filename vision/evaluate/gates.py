@@ -5,7 +5,7 @@ A figure that cannot be measured never passes: a class without images fails its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,21 +48,6 @@ _ROUNDING = 1e-9  # a mean of shares that is equal to its limit on paper need no
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, value: Any) -> Any:
-        """Refuse unknown keys here, where the class of the gate's name stands between the key and its model."""
-        if not isinstance(value, Mapping):
-            return value
-        # In YAML 1.1 a bare `true` is a truth value, also as a key.
-        named = {"true" if key is True else key: item for key, item in value.items()}
-        for key in named:
-            if key not in cls.model_fields:
-                hint = nearest_name_hint(str(key), cls.model_fields)
-                known = hint or f"; known keys: {', '.join(cls.model_fields)}"
-                raise ValueError(f"unknown key '{key}'{known}")
-        return named
-
 
 class Floor(_Settings):
     """A share that must be reached."""
@@ -98,6 +83,14 @@ class ConfusionCeiling(Ceiling):
     """The class of the pictures."""
     answer: str
     """Another class, a family, a role, `unknown` or `no answer`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_as_key(cls, value: Any) -> Any:
+        # In YAML 1.1 a bare `true` is a truth value, also as a key.
+        return (
+            {"true" if key is True else key: item for key, item in value.items()} if isinstance(value, dict) else value
+        )
 
 
 class NoLoss(_Settings):

@@ -1,0 +1,193 @@
+"""A real MediaWiki on loopback, with a manifest's photographs in categories: what `vision data fetch` is tried against.
+
+Needs Debian's packages mediawiki, php-cli, php-sqlite3, php-mbstring, php-xml, php-intl, php-gd. Nothing outside the
+folder is written. Wikimedia Commons tells author and licence by its extension CommonsMetadata, which Debian does not
+have; a hook in the wiki's settings stands in for it and reads the same fields from `{{Information}}` on the file's page.
+
+    python scripts/loopback_wiki.py wiki ../shared/photos/manifest.csv     # makes it, serves it until Ctrl-C
+    vision data fetch wiki/sources.yaml -o fetched                         # in another terminal
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision.data.manifest import Manifest, load_manifest
+from vision.errors import InputPathError, VisionError
+from vision.files import write_whole_text
+
+PROGRAM_DIR = Path("/usr/share/mediawiki")
+ROOT_CATEGORY = "Vehicles on this wiki"
+
+_SETTINGS = r"""
+$wgEnableUploads = true;
+$wgUploadDirectory = "%(wiki_dir)s/images";
+$wgUploadPath = "/images";
+$wgFileExtensions = [ 'png', 'jpg', 'jpeg', 'webp' ];
+$wgUseImageMagick = false;
+$wgGenerateThumbnailOnParse = true;
+$wgShowExceptionDetails = true;
+$wgJobRunRate = 0;
+// As CommonsMetadata does it: fields of {{Information}} on the file's page become metadata of the file.
+$wgHooks['GetExtendedMetadata'][] = function ( &$metadata, $file, $context, $single, &$maxCache ) {
+	$page = MediaWiki\MediaWikiServices::getInstance()->getWikiPageFactory()->newFromTitle( $file->getTitle() );
+	$content = $page->getContent();
+	$text = $content ? $content->getText() : '';
+	$fields = [ 'Artist', 'LicenseShortName', 'LicenseUrl', 'ImageDescription', 'DateTimeOriginal' ];
+	foreach ( $fields as $field ) {
+		if ( preg_match( '/^\|\s*' . $field . '\s*=\s*(.+)$/m', $text, $found ) ) {
+			$metadata[$field] = [ 'value' => trim( $found[1] ), 'source' => 'commons-desc-page' ];
+		}
+	}
+};
+"""
+
+_ROUTER = """<?php
+// Uploads lie outside MediaWiki's own folder; everything else is MediaWiki's.
+$path = parse_url( $_SERVER['REQUEST_URI'], PHP_URL_PATH );
+if ( strpos( $path, '/images/' ) === 0 ) {
+	$file = realpath( '%(wiki_dir)s' . rawurldecode( $path ) );
+	if ( $file === false || strpos( $file, '%(wiki_dir)s/images/' ) !== 0 || !is_file( $file ) ) {
+		http_response_code( 404 );
+		return true;
+	}
+	header( 'Content-Type: ' . mime_content_type( $file ) );
+	header( 'Content-Length: ' . filesize( $file ) );
+	readfile( $file );
+	return true;
+}
+return false;
+"""
+
+
+def main() -> None:
+    """Parse the arguments, make the wiki where it is not there yet, and serve it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wiki_dir", type=Path, help="folder of the wiki; made where it is missing")
+    parser.add_argument("manifest", type=Path, help="whose pictures are uploaded")
+    parser.add_argument("--port", type=int, default=8180)
+    arguments = parser.parse_args()
+    try:
+        wiki = Wiki(arguments.wiki_dir.resolve(), arguments.port)
+        if not wiki.settings_path.exists():
+            wiki.make(load_manifest(arguments.manifest))
+        wiki.serve()
+    except VisionError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130)
+
+
+class Wiki:
+    """A wiki in a folder of its own.
+
+    Attributes:
+        folder: Database, uploads, settings.
+        port: On 127.0.0.1.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.settings_path = folder / "LocalSettings.php"
+
+    def make(self, manifest: Manifest) -> None:
+        """Install MediaWiki, upload the pictures, put them into categories, and write `sources.yaml`.
+
+        Raises:
+            InputPathError: MediaWiki or PHP is not installed.
+        """
+        if not PROGRAM_DIR.is_dir() or shutil.which("php") is None:
+            raise InputPathError(f"{PROGRAM_DIR}: MediaWiki and PHP are needed; see the top of this script")
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        new_settings_dir = self.folder / "new"
+        new_settings_dir.mkdir(exist_ok=True)
+        database = ("--dbtype", "sqlite", "--dbpath", str(self.folder), "--dbname", "wiki")
+        address = ("--server", f"http://127.0.0.1:{self.port}", "--scriptpath", "")
+        password = ("--pass", secrets.token_urlsafe(16))
+        self._php("install", *database, *address, *password, "--confpath", str(new_settings_dir), "Loopback", "Admin")
+        written = (new_settings_dir / "LocalSettings.php").read_text()
+        folder = {"wiki_dir": self.folder}
+        write_whole_text(self.folder / "router.php", _ROUTER % folder)
+        self._upload(manifest, written + _SETTINGS % folder)
+        write_whole_text(self.folder / "sources.yaml", self._sources(manifest))
+        write_whole_text(self.settings_path, written + _SETTINGS % folder)  # last: it says that all is there
+
+    def serve(self) -> None:
+        """Answer requests until Ctrl-C."""
+        print(f"http://127.0.0.1:{self.port}/index.php/Category:{ROOT_CATEGORY.replace(' ', '_')}", flush=True)
+        command = ["php", "-S", f"127.0.0.1:{self.port}", "-t", str(PROGRAM_DIR), str(self.folder / "router.php")]
+        subprocess.run(command, env=os.environ | {"MW_CONFIG_FILE": str(self.settings_path)}, check=True)
+
+    def _upload(self, manifest: Manifest, settings: str) -> None:
+        settings_path = self.folder / "LocalSettings.making.php"
+        write_whole_text(settings_path, settings)
+        uploads_dir = self.folder / "uploads"
+        uploads_dir.mkdir(exist_ok=True)
+        for row in manifest.table.iter_rows(named=True):
+            source = manifest.image_path(row["file_name"])
+            target = uploads_dir / f"Photograph {source.name}"
+            shutil.copyfile(source, target)
+            write_whole_text(target.with_suffix(".txt"), _page_of(row))
+        conf = ("--conf", str(settings_path))
+        self._php("importImages", *conf, "--comment-ext=txt", str(uploads_dir))
+        for label in manifest.table["label"].unique().sort():
+            self._edit(conf, f"Category:{_category(label)}", f"[[Category:{ROOT_CATEGORY}]]")
+        self._edit(conf, f"Category:{ROOT_CATEGORY}", "All of them.")
+        self._php("runJobs", *conf)
+
+    def _edit(self, conf: Sequence[str], title: str, text: str) -> None:
+        self._php("edit", *conf, title, typed=text)
+
+    def _php(self, script: str, *arguments: str, typed: str = "") -> None:
+        command = ["php", str(PROGRAM_DIR / "maintenance" / f"{script}.php"), *arguments]
+        done = subprocess.run(command, input=typed, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stdout + done.stderr).strip().splitlines()[-3:]
+            raise InputPathError(f"{self.folder}: MediaWiki's {script} failed: {' '.join(said)}")
+
+    def _sources(self, manifest: Manifest) -> str:
+        lines = [
+            "# Written by scripts/loopback_wiki.py.",
+            "version: 1",
+            "wikis:",
+            "  loopback:",
+            f"    api: http://127.0.0.1:{self.port}/api.php",
+            "    hosts: [127.0.0.1]",
+            "    allow_http: true",
+            "classes:",
+        ]
+        for label in manifest.table["label"].unique().sort():
+            lines += [f"  {label}:", f"    - category: {_category(label)}", "      source: loopback"]
+        return "\n".join(lines) + "\n"
+
+
+def _category(label: str) -> str:
+    return f"Photographs of {label}"
+
+
+def _page_of(row: dict[str, str | None]) -> str:
+    """The wikitext of a file's page; the author is a link, as nearly all are on Wikimedia Commons."""
+    author = html.escape(row["author"] or "")
+    return "\n".join(
+        [
+            "{{Information",
+            f"|ImageDescription = <p>{html.escape(row['title'] or '')}</p>",
+            f'|Artist = <a href="//127.0.0.1/wiki/User:{author}" title="User:{author}">{author}</a>',
+            f"|LicenseShortName = {row['licence'] or ''}",
+            f"|LicenseUrl = {row['licence_url'] or ''}",
+            "}}",
+            f"[[Category:{_category(row['label'] or '')}]]",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
