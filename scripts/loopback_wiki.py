@@ -2,7 +2,7 @@
 
 Needs Debian's packages mediawiki, php-cli, php-sqlite3, php-mbstring, php-xml, php-intl, php-gd. Nothing outside the
 folder is written. Wikimedia Commons tells author and licence by its extension CommonsMetadata, which Debian does not
-have; a hook in the wiki's settings stands in for it and reads the same fields from `{{Information}}` on the file's page.
+have; a hook in the wiki's settings stands in for it and reads the same fields from `{{Information}}` on a file's page.
 
     python scripts/loopback_wiki.py wiki ../shared/photos/manifest.csv     # makes it, serves it until Ctrl-C
     vision data fetch wiki/sources.yaml -o fetched                         # in another terminal
@@ -18,7 +18,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from vision.data.images import decode_image
 from vision.data.manifest import Manifest, load_manifest
 from vision.errors import InputPathError, VisionError
 from vision.files import write_whole_text
@@ -42,7 +44,7 @@ $wgHooks['GetExtendedMetadata'][] = function ( &$metadata, $file, $context, $sin
 	$text = $content ? $content->getText() : '';
 	$fields = [ 'Artist', 'LicenseShortName', 'LicenseUrl', 'ImageDescription', 'DateTimeOriginal' ];
 	foreach ( $fields as $field ) {
-		if ( preg_match( '/^\|\s*' . $field . '\s*=\s*(.+)$/m', $text, $found ) ) {
+		if ( preg_match( '/^\|\s*' . $field . '[ \t]*=[ \t]*(\S.*)$/m', $text, $found ) ) {
 			$metadata[$field] = [ 'value' => trim( $found[1] ), 'source' => 'commons-desc-page' ];
 		}
 	}
@@ -136,6 +138,10 @@ class Wiki:
             target = uploads_dir / f"Photograph {source.name}"
             shutil.copyfile(source, target)
             write_whole_text(target.with_suffix(".txt"), _page_of(row))
+        for row in _unusable_rows(manifest):
+            target = uploads_dir / f"{row['title']}.png"
+            decode_image(manifest.image_path(row["file_name"])).save(target)
+            write_whole_text(target.with_suffix(".txt"), _page_of(row))
         conf = ("--conf", str(settings_path))
         self._php("importImages", *conf, "--comment-ext=txt", str(uploads_dir))
         for label in manifest.table["label"].unique().sort():
@@ -160,8 +166,8 @@ class Wiki:
             "wikis:",
             "  loopback:",
             f"    api: http://127.0.0.1:{self.port}/api.php",
-            "    hosts: [127.0.0.1]",
-            "    allow_http: true",
+            "    allowed_hosts: [127.0.0.1]",
+            "    min_interval_s: 0",
             "classes:",
         ]
         for label in manifest.table["label"].unique().sort():
@@ -169,11 +175,21 @@ class Wiki:
         return "\n".join(lines) + "\n"
 
 
+def _unusable_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """Two pictures once more, one without a licence and one under a licence that is not open."""
+    first, second = manifest.table.head(2).rows(named=True)
+    closed = "https://creativecommons.org/licenses/by-nc/4.0/"
+    return [
+        first | {"title": "Without a licence", "licence": None, "licence_url": None},
+        second | {"title": "Not for sale", "licence": "CC BY-NC 4.0", "licence_url": closed},
+    ]
+
+
 def _category(label: str) -> str:
     return f"Photographs of {label}"
 
 
-def _page_of(row: dict[str, str | None]) -> str:
+def _page_of(row: dict[str, Any]) -> str:
     """The wikitext of a file's page; the author is a link, as nearly all are on Wikimedia Commons."""
     author = html.escape(row["author"] or "")
     return "\n".join(

@@ -25,6 +25,7 @@ ORDER = [
     ["classify"],
     ["evaluate"],
     ["train"],
+    ["web"],
     ["console", "doctor"],
     ["cli"],
     ["__main__"],

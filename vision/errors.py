@@ -68,6 +68,46 @@ class FetchError(VisionError):
     """A source of pictures on the web cannot be asked, or what it sends may not be taken."""
 
 
+class OneFileError(FetchError):
+    """One file of a source cannot be had; the other files can."""
+
+
+class RefusedAddressError(OneFileError):
+    """An address leads to a host that is not on the list, or is not https."""
+
+
+class TooLargeError(OneFileError):
+    """An answer is larger than what may be taken."""
+
+
+class BrokenDownloadError(OneFileError):
+    """A file keeps arriving cut short, or as other bytes than its source says."""
+
+
+class MissingFileError(OneFileError):
+    """The server says that there is no such file."""
+
+
+class UnavailableError(FetchError):
+    """A server did not answer, or asked to be left alone for longer than may be waited; later it may answer."""
+
+
+class LeftAloneError(UnavailableError):
+    """A server asks to be left alone for longer than may be waited."""
+
+
+class ForbiddenError(FetchError):
+    """A server refuses to answer this client at all."""
+
+
+class AnswerError(FetchError):
+    """A server answered with an error of its own, or with what cannot be understood."""
+
+
+class ReviewError(VisionError):
+    """A file of decisions about pictures cannot be read, or says what it cannot say."""
+
+
 class UsageError(VisionError):
     """Options of a command that do not go together, or one that is missing."""
 

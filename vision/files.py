@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,13 @@ def packaged_path(name: str, in_checkout: str) -> Path:
     package = Path(__file__).parent
     packaged = package / name
     return packaged if packaged.exists() else package.parent / in_checkout
+
+
+def default_cache_folder() -> Path:
+    """`$VISION_CACHE`, else `vision/` in the user's cache folder."""
+    if "VISION_CACHE" in os.environ:
+        return Path(os.environ["VISION_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vision"
 
 
 @contextmanager

@@ -4,7 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from command_line import run_vision
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from vision.data.check import (
@@ -17,7 +21,14 @@ from vision.data.check import (
     with_file_facts,
 )
 from vision.data.licences import LicencePolicy
-from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, save_manifest
+from vision.data.manifest import (
+    MOST_LISTED_ROWS,
+    Manifest,
+    load_manifest,
+    manifest_from_rows,
+    parse_box,
+    save_manifest,
+)
 from vision.errors import LicenceError, ManifestError
 from vision.taxonomy import Taxonomy
 
@@ -410,3 +421,69 @@ def test_a_filled_in_manifest_has_no_file_problem_after_saving(tmp_path: Path) -
     manifest = manifest_of(tmp_path, row("a.png"))
     save_manifest(with_file_facts(manifest, read_file_facts(manifest)), manifest.path)
     assert file_problems(load_manifest(manifest.path)) == []
+
+
+NUMBERS = st.sampled_from(
+    ["0", "1", "-1", "+2", "3.5", ".5", "0.0", "00.10", "1e3", "nan", "inf", "1_0", "", "9" * 400]
+)
+
+
+@given(st.lists(NUMBERS, min_size=3, max_size=5), st.sampled_from([" ", "  ", "\t", ",", "\u2003"]))
+def test_the_rule_about_boxes_refuses_what_cannot_be_parsed_and_nothing_else(numbers: list[str], space: str) -> None:
+    box = space.join(numbers)
+    try:
+        parse_box(box)
+        expected = []
+    except ValueError:
+        expected = ["wrong box"] if box else []
+    manifest = manifest_from_rows(Path("m.csv"), [row("a.png", box=box)])
+    problems = find_manifest_problems(manifest, TAXONOMY, LicencePolicy.OPEN, min_images=1)
+    assert [problem.kind for problem in problems] == expected
+
+
+def wrong_in_every_row(num_rows: int) -> Manifest:
+    """A table of which every row breaks every rule that a row can break, but for empty values."""
+    number = pl.int_range(num_rows, eager=True)
+    table = manifest_from_rows(Path("m.parquet"), [row("", title="x")] * num_rows).table.with_columns(
+        file_name=pl.format("../{}.png", number // 2),
+        label=pl.format("zebra-{}", number),
+        split=pl.when(number % 2 == 0).then(pl.lit("trian")).otherwise(pl.lit("tset")),
+        group=pl.format("g{}", number // 2),
+        licence=pl.lit("CC-BY-NC-4.0"),
+        box=pl.lit("1 2 3"),
+    )
+    return Manifest(Path("m.parquet"), table)
+
+
+def test_of_a_table_that_is_wrong_throughout_each_rule_lists_some_rows_and_counts_all() -> None:
+    num_rows = 2 * MOST_LISTED_ROWS + 200
+    problems = find_manifest_problems(wrong_in_every_row(num_rows), TAXONOMY, LicencePolicy.OPEN)
+    counts: dict[str, int] = {}
+    for problem in problems:
+        counts[problem.kind] = counts.get(problem.kind, 0) + problem.num_rows
+    every_second = {"repeated row", "divided group"}
+    kinds = {"unknown label", "unknown split", "path leaves folder", "wrong box", "licence", "small class"}
+    assert counts == dict.fromkeys(kinds, num_rows) | dict.fromkeys(every_second, num_rows // 2)
+    assert len(problems) == len(counts) * (MOST_LISTED_ROWS + 1)
+    assert (
+        str(problems[MOST_LISTED_ROWS])
+        == f"m.parquet: label: {num_rows - MOST_LISTED_ROWS:,} more rows have the same fault"
+    )
+
+
+def test_a_novel_class_in_training_counts_every_row_of_it() -> None:
+    rows = [row(f"{number}.png", split="novel") for number in range(MOST_LISTED_ROWS + 5)]
+    manifest = manifest_from_rows(Path("m.parquet"), [*rows, row("x.png")])
+    problems = find_manifest_problems(manifest, TAXONOMY, LicencePolicy.OPEN, min_images=1)
+    assert sum(problem.num_rows for problem in problems) == MOST_LISTED_ROWS + 5
+    assert {problem.kind for problem in problems} == {"novel class in training"}
+
+
+def test_the_command_counts_rows_that_it_does_not_list(tmp_path: Path) -> None:
+    manifest = wrong_in_every_row(2 * MOST_LISTED_ROWS)
+    save_manifest(manifest, tmp_path / "m.parquet")
+    done = run_vision("data", "check", tmp_path / "m.parquet", "--skip-files")
+    assert done.returncode == 3
+    assert done.stdout.count("not 'x y width height'") == 50
+    assert f"... and {2 * MOST_LISTED_ROWS - 50} more of kind 'wrong box'" in done.stdout
+    assert f"{2 * MOST_LISTED_ROWS} wrong box" in done.stdout.splitlines()[-1]

@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from vision.data.manifest import (
     COLUMNS,
+    MOST_LISTED_ROWS,
     Manifest,
+    column_names,
+    copy_with_column,
     load_manifest,
     manifest_from_rows,
     parse_box,
@@ -264,3 +268,64 @@ def test_a_box_is_four_numbers() -> None:
 def test_a_text_that_is_no_box_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_box(text)
+
+
+def test_columns_that_are_not_asked_for_are_empty_and_slices_not_there(tmp_path: Path) -> None:
+    manifest = full_manifest(tmp_path / "m.csv")
+    save_manifest(manifest, manifest.path)
+    some = load_manifest(manifest.path, ["label", "width", "season"]).table
+    assert some.columns == list(COLUMNS)
+    assert some.schema == manifest.table.drop("view").schema
+    assert some.select("label", "width").equals(manifest.table.select("label", "width"))
+    assert some.drop("label", "width").null_count().row(0) == (2,) * (len(COLUMNS) - 2)
+
+
+def test_columns_that_are_not_read_are_named_and_counted_in_lines_all_the_same(tmp_path: Path) -> None:
+    path = manifest_file(tmp_path, 'file_name,titel,label,title,width\na,,x,"two\nlines",1\nb,,x,one,wide\n')
+    _, problems = read_manifest(path, ["width"])
+    assert [(problem.place.rsplit(":")[-1], problem.column) for problem in problems] == [("4", "width")]
+    _, problems = read_manifest(manifest_file(tmp_path, "file_name,license,label\na,x,x\n"), ["label"])
+    assert [problem.kind for problem in problems] == ["misspelt column"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_names_of_files_are_no_patterns(tmp_path: Path, ending: str) -> None:
+    manifest = full_manifest(tmp_path / f"[m]*{ending}")
+    save_manifest(manifest, manifest.path)
+    assert load_manifest(manifest.path).table.equals(manifest.table)
+
+
+def test_wrong_rows_beyond_the_first_are_counted_together(tmp_path: Path) -> None:
+    path = manifest_file(tmp_path, "file_name,label,width\n" + "a,x,wide\n" * (MOST_LISTED_ROWS + 234))
+    _, problems = read_manifest(path)
+    assert len(problems) == MOST_LISTED_ROWS + 1
+    assert sum(problem.num_rows for problem in problems) == MOST_LISTED_ROWS + 234
+    assert str(problems[-1]) == f"{path}: width: 234 more rows have the same fault"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_copy_with_a_column_keeps_all_else_as_it_stands(tmp_path: Path, ending: str) -> None:
+    manifest = full_manifest(tmp_path / f"m{ending}")
+    save_manifest(manifest, manifest.path)
+    copy_with_column(manifest.path, tmp_path / f"n{ending}", "split", pl.Series(["test", None]))
+    copied = load_manifest(tmp_path / f"n{ending}")
+    assert copied.table["split"].to_list() == ["test", None]
+    assert copied.table.drop("split").equals(manifest.table.drop("split"))
+
+
+def test_a_copy_may_replace_its_source_and_have_another_ending(tmp_path: Path) -> None:
+    path = manifest_file(tmp_path, "label,view,file_name,width\n007,front,a.jpg,+5\n")
+    copy_with_column(path, path, "split", pl.Series(["test"]))
+    assert path.read_text() == "label,view,file_name,split,width\n007,front,a.jpg,test,+5\n"
+    copy_with_column(path, tmp_path / "m.parquet", "season", pl.Series(["winter"]))
+    assert column_names(tmp_path / "m.parquet") == ["label", "view", "file_name", "split", "width", "season"]
+    assert load_manifest(tmp_path / "m.parquet").table["width"].to_list() == [5]
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:
+    path = manifest_file(tmp_path, "file_name,label\na,x\n")
+    broken = manifest_file(tmp_path, "file_name,label\na,x,too,many\n", "broken.csv")
+    with pytest.raises(ManifestError, match=r"broken\.csv: cannot be read as csv"):
+        copy_with_column(broken, path, "split", pl.Series(["test"]))
+    assert path.read_text() == "file_name,label\na,x\n"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["broken.csv", "m.csv"]

@@ -7,17 +7,24 @@ from typing import Annotated
 
 import typer
 
+from vision.cli.data_card import data_card
+from vision.cli.data_croissant import data_croissant
+from vision.cli.data_duplicates import data_duplicates
+from vision.cli.data_fetch import data_fetch
+from vision.cli.data_import import data_import
+from vision.cli.data_preview import data_preview
+from vision.cli.data_review import data_apply_review, data_review
+from vision.cli.data_sources import data_sources
+from vision.cli.data_split import data_split
+from vision.cli.data_stats import data_stats
+from vision.cli.data_suspicious import data_suspicious
 from vision.cli.terminal import (
-    OverridesOption,
     Policy,
     TaxonomyOption,
-    need_training_extra,
     printable,
     progress_bar,
     say,
-    spinner,
 )
-from vision.errors import OutputError
 
 data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_help=True)
 
@@ -57,52 +64,25 @@ def data_attribution(
     print(f"{output}: {len(manifest.table)} pictures")
 
 
-@data_app.command("preview")
-def data_preview(
-    config_path: Annotated[Path, typer.Option("--config", "-c", help="A run's configuration.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write, .png or .jpg.")] = Path(
-        "sheet.png"
-    ),
-    overrides: OverridesOption = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Pictures, one a row.")] = 8,
-    views: Annotated[int, typer.Option("--views", min=1, max=16, help="Augmented views beside each.")] = 6,
-) -> None:
-    """Show what the network will see in training: pictures of each class with their augmented views.
-
-    Example: vision data preview -c configs/demo.yaml --set augment.preset=field -o sheet.png
-    """
-    need_training_extra()
-    from vision.config import load_config
-    from vision.files import whole_file
-    from vision.train.augmentation import describe
-    from vision.train.preview import sheet_of_run
-
-    endings = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-    if output.suffix.lower() not in endings:
-        raise OutputError(f"{output}: a sheet ends in {', '.join(endings)}")
-    config = load_config(config_path, overrides or [])
-    with spinner("making views"):
-        sheet = sheet_of_run(config, rows=rows, views=views)
-    with whole_file(output) as temporary:
-        sheet.save(temporary, endings[output.suffix.lower()])
-    for line in describe(config.augment):
-        print(line)
-    print(f"{output}: {sheet.width} x {sheet.height} px")
-
-
 def check_data(
     manifest_path: Path, taxonomy_path: Path | None, policy: Policy, *, fix: bool, min_images: int, skip_files: bool
 ) -> None:
     """Print every problem of a data set, and exit with 3 or 4 if one is no mere warning."""
     from collections import Counter
 
-    from vision.data.check import find_file_problems, find_manifest_problems, read_file_facts, with_file_facts
+    from vision.data.check import (
+        CHECKED_COLUMNS,
+        find_file_problems,
+        find_manifest_problems,
+        read_file_facts,
+        with_file_facts,
+    )
     from vision.data.licences import LicencePolicy
     from vision.data.manifest import read_manifest, save_manifest
     from vision.taxonomy import load_taxonomy
 
     loaded_taxonomy = load_taxonomy(taxonomy_path)
-    manifest, problems = read_manifest(manifest_path)
+    manifest, problems = read_manifest(manifest_path, CHECKED_COLUMNS if skip_files else None)
     problems = problems + find_manifest_problems(
         manifest, loaded_taxonomy, LicencePolicy(policy.value), min_images=min_images
     )
@@ -122,7 +102,7 @@ def check_data(
     faults = [problem for problem in problems if not problem.is_warning]
     shown: Counter[str] = Counter()
     for problem in problems:
-        shown[problem.kind] += 1
+        shown[problem.kind] += problem.num_rows
         if shown[problem.kind] <= MOST_PROBLEMS_PER_KIND:
             print(f"{'warning: ' if problem.is_warning else ''}{printable(str(problem))}")
     for kind, count in shown.items():
@@ -133,3 +113,17 @@ def check_data(
     print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
     if faults:
         raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
+
+
+data_app.command("review")(data_review)
+data_app.command("apply-review")(data_apply_review)
+data_app.command("croissant")(data_croissant)
+data_app.command("card")(data_card)
+data_app.command("suspicious")(data_suspicious)
+data_app.command("fetch")(data_fetch)
+data_app.command("sources")(data_sources)
+data_app.command("split")(data_split)
+data_app.command("import")(data_import)
+data_app.command("duplicates")(data_duplicates)
+data_app.command("stats")(data_stats)
+data_app.command("preview")(data_preview)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -16,13 +17,21 @@ import polars as pl
 
 from vision.data.images import decode_image
 from vision.data.licences import LicencePolicy, licence_refusal
-from vision.data.manifest import SPLITS, Manifest, Problem, parse_box
+from vision.data.manifest import MOST_LISTED_ROWS, SPLITS, Manifest, Problem, parse_box, row_problems
 from vision.errors import ImageError, LicenceError, ManifestError, nearest_name_hint
 from vision.files import sha256_of_file
 from vision.taxonomy import Taxonomy
 
+CHECKED_COLUMNS = ("file_name", "label", "split", "group", "licence", "box", "width", "height")
+"""What the rules about the table look at."""
+
 DEFAULT_MIN_IMAGES = 5
 """Fewer pictures of a class than this are a problem: five folds need five."""
+
+_NUMBER = r"[+-]?\d{1,15}(\.\d{0,15})?"
+_POSITIVE = r"(0*[1-9]\d{0,14}(\.\d{0,15})?|0*\.0{0,14}[1-9]\d{0,15})"
+_PLAIN_BOX = rf"^\s*{_NUMBER}\s+{_NUMBER}\s+{_POSITIVE}\s+{_POSITIVE}\s*$"
+"""Boxes that are surely right; `parse_box` has the last word on the others, one by one."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,11 @@ def find_manifest_problems(
 ) -> list[Problem]:
     """What is wrong with the table, without opening a picture. In the order of the rules, then of the rows."""
     return [
-        *_empty_values(manifest),
+        *empty_values(manifest),
         *_unknown_labels(manifest, taxonomy),
-        *_unknown_splits(manifest),
+        *unknown_splits(manifest),
         *_paths_that_leave(manifest),
-        *_repeated_rows(manifest),
+        *repeated_rows(manifest),
         *_wrong_boxes(manifest),
         *_refused_licences(manifest, policy),
         *_divided_groups(manifest),
@@ -72,11 +81,11 @@ def check_labelled_table(manifest: Manifest, taxonomy: Taxonomy) -> None:
         ManifestError: With every fault of the table.
     """
     problems = [
-        *_empty_values(manifest),
+        *empty_values(manifest),
         *_unknown_labels(manifest, taxonomy),
-        *_unknown_splits(manifest),
+        *unknown_splits(manifest),
         *_paths_that_leave(manifest),
-        *_repeated_rows(manifest),
+        *repeated_rows(manifest),
         *_wrong_boxes(manifest),
     ]
     if problems:
@@ -123,21 +132,22 @@ def find_file_problems(manifest: Manifest, facts: Sequence[FileFacts]) -> list[P
     """What is wrong with the files, given their facts in row order."""
     problems = []
     for row, (fact, known) in enumerate(zip(facts, manifest.table.iter_rows(named=True), strict=True)):
-        place = manifest.place(row)
         if fact.fault:
-            problems.append(Problem(place, "file_name", known["file_name"] or "", fact.fault, "unusable file"))
+            problems.append(
+                Problem(manifest.place(row), "file_name", known["file_name"] or "", fact.fault, "unusable file")
+            )
             continue
         if known["sha256"] and known["sha256"].lower() != fact.sha256:
             message = (
                 f"the file's digest is {fact.sha256}; get the file that was meant, or empty the cell and use --fix"
             )
-            problems.append(Problem(place, "sha256", known["sha256"], message, "other digest"))
+            problems.append(Problem(manifest.place(row), "sha256", known["sha256"], message, "other digest"))
         for column in ("width", "height"):
             if known[column] is not None and getattr(fact, column) not in (0, known[column]):
                 message = f"the upright picture has {getattr(fact, column)} px"
-                problems.append(Problem(place, column, str(known[column]), message, "other size"))
+                problems.append(Problem(manifest.place(row), column, str(known[column]), message, "other size"))
         if known["box"] and fact.width:
-            problems.extend(_boxes_outside(place, known["box"], fact))
+            problems.extend(_boxes_outside(manifest.place(row), known["box"], fact))
     return problems + _repeated_pictures(manifest, facts)
 
 
@@ -155,94 +165,118 @@ def with_file_facts(manifest: Manifest, facts: Sequence[FileFacts]) -> Manifest:
     return replace(manifest, table=manifest.table.with_columns(filled))
 
 
-def _rows(manifest: Manifest, predicate: pl.Expr) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Number and values of every row for which `predicate` holds."""
-    for values in manifest.table.with_row_index("row_index").filter(predicate).iter_rows(named=True):
-        yield values.pop("row_index"), values
+def _wrong_rows(manifest: Manifest, predicate: pl.Expr) -> pl.Series:
+    """Numbers of the rows for which `predicate` holds."""
+    return manifest.table.select(predicate.fill_null(False)).to_series().arg_true()
 
 
-def _empty_values(manifest: Manifest) -> list[Problem]:
+def _value_problems(
+    manifest: Manifest, column: str, predicate: pl.Expr, kind: str, message_of: Callable[[str], str]
+) -> list[Problem]:
+    """A problem of each row for which `predicate` holds, told by the value of a column."""
+
+    def problem_of(row: int) -> Problem:
+        value = manifest.table[column][row] or ""
+        return Problem(manifest.place(row), column, value, message_of(value), kind)
+
+    return row_problems(manifest, _wrong_rows(manifest, predicate), problem_of)
+
+
+def _labels(manifest: Manifest) -> list[str]:
+    return manifest.table["label"].drop_nulls().unique().sort().to_list()
+
+
+def empty_values(manifest: Manifest) -> list[Problem]:
+    """Rows without what every row needs."""
     return [
-        Problem(manifest.place(row), column, "", "is empty; every row needs one", "empty value")
+        problem
         for column in ("file_name", "label")
-        for row, _ in _rows(manifest, pl.col(column).is_null())
+        for problem in _value_problems(
+            manifest, column, pl.col(column).is_null(), "empty value", lambda _: "is empty; every row needs one"
+        )
     ]
 
 
 def _unknown_labels(manifest: Manifest, taxonomy: Taxonomy) -> list[Problem]:
-    known = set(taxonomy.class_ids)
-    hints = {
-        label: nearest_name_hint(label, known) or "; see `vision taxonomy` for the classes, or add it there"
-        for label in manifest.table["label"].drop_nulls().unique().sort()
-        if label not in known
-    }
-    return [
-        Problem(
-            manifest.place(row),
-            "label",
-            str(values["label"]),
-            f"not a class of the taxonomy{hints[str(values['label'])]}",
-            "unknown label",
-        )
-        for row, values in _rows(manifest, pl.col("label").is_in(list(hints)))
-    ]
+    known = taxonomy.class_ids
+
+    @cache
+    def message_of(label: str) -> str:
+        remedy = nearest_name_hint(label, known) or "; see `vision taxonomy` for the classes, or add it there"
+        return f"not a class of the taxonomy{remedy}"
+
+    return _value_problems(manifest, "label", ~pl.col("label").is_in(known), "unknown label", message_of)
 
 
-def _unknown_splits(manifest: Manifest) -> list[Problem]:
-    wrong = pl.col("split").is_not_null() & ~pl.col("split").is_in(SPLITS)
-    return [
-        Problem(
-            manifest.place(row),
-            "split",
-            str(values["split"]),
-            f"not a split{nearest_name_hint(str(values['split']), SPLITS)}; splits are {', '.join(SPLITS)}, or empty",
-            "unknown split",
-        )
-        for row, values in _rows(manifest, wrong)
-    ]
+def unknown_splits(manifest: Manifest) -> list[Problem]:
+    """Rows whose split is none."""
+    return _value_problems(
+        manifest,
+        "split",
+        ~pl.col("split").is_in(SPLITS),
+        "unknown split",
+        lambda split: f"not a split{nearest_name_hint(split, SPLITS)}; splits are {', '.join(SPLITS)}, or empty",
+    )
 
 
 def _paths_that_leave(manifest: Manifest) -> list[Problem]:
-    leaves = pl.col("file_name").str.contains(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
-    return [
-        Problem(
-            manifest.place(row),
-            "file_name",
-            str(values["file_name"]),
-            "leaves the manifest's folder; put the picture beneath it and write the path relative to it",
-            "path leaves folder",
-        )
-        for row, values in _rows(manifest, leaves)
-    ]
-
-
-def _repeated_rows(manifest: Manifest) -> list[Problem]:
-    first_row = (
-        manifest.table.with_row_index("row_index")
-        .select("row_index", pl.col("row_index").min().over("file_name").alias("first"), "file_name")
-        .filter(pl.col("file_name").is_not_null() & (pl.col("row_index") != pl.col("first")))
+    return _value_problems(
+        manifest,
+        "file_name",
+        pl.col("file_name").str.contains(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"),
+        "path leaves folder",
+        lambda _: "leaves the manifest's folder; put the picture beneath it and write the path relative to it",
     )
-    return [
-        Problem(
+
+
+def repeated_rows(manifest: Manifest) -> list[Problem]:
+    """Rows of a picture that has one already."""
+    names = manifest.table["file_name"]
+    # Few names, if any, stand twice: 8 bytes a row tell which may, and only those are compared as texts.
+    hashes = names.hash()
+    suspects = manifest.table.select(row_index=pl.int_range(pl.len(), dtype=pl.UInt32), file_name="file_name").filter(
+        hashes.is_duplicated() & names.is_not_null()
+    )
+    repeated = suspects.with_columns(first=pl.col("row_index").min().over("file_name")).filter(
+        pl.col("row_index") != pl.col("first")
+    )
+    first_rows = dict(repeated.head(MOST_LISTED_ROWS).select("row_index", "first").iter_rows())
+    return row_problems(
+        manifest,
+        repeated["row_index"],
+        lambda row: Problem(
             manifest.place(row),
             "file_name",
-            name,
-            f"stands already at {manifest.place(first)}; keep one of the rows",
+            names[row],
+            f"stands already at {manifest.place(first_rows[row])}; keep one of the rows",
             "repeated row",
-        )
-        for row, first, name in first_row.iter_rows()
-    ]
+        ),
+    )
 
 
 def _wrong_boxes(manifest: Manifest) -> list[Problem]:
-    problems = []
-    for row, values in _rows(manifest, pl.col("box").is_not_null()):
-        try:
-            parse_box(str(values["box"]))
-        except ValueError as error:
-            message = f"not 'x y width height' in px ({error})"
-            problems.append(Problem(manifest.place(row), "box", str(values["box"]), message, "wrong box"))
-    return problems
+    boxes = manifest.table["box"]
+    odd = _wrong_rows(manifest, ~pl.col("box").str.contains(_PLAIN_BOX))
+    wrong = [row for row, box in zip(odd, boxes.gather(odd), strict=True) if _box_fault(box)]
+    return row_problems(
+        manifest,
+        pl.Series(wrong, dtype=pl.UInt32),
+        lambda row: Problem(
+            manifest.place(row),
+            "box",
+            boxes[row],
+            f"not 'x y width height' in px ({_box_fault(boxes[row])})",
+            "wrong box",
+        ),
+    )
+
+
+def _box_fault(box: str) -> str:
+    try:
+        parse_box(box)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _boxes_outside(place: str, box: str, fact: FileFacts) -> list[Problem]:
@@ -257,41 +291,46 @@ def _boxes_outside(place: str, box: str, fact: FileFacts) -> list[Problem]:
 
 
 def _refused_licences(manifest: Manifest, policy: LicencePolicy) -> list[Problem]:
-    refusals = {
-        licence: licence_refusal(licence, policy) for licence in manifest.table["licence"].unique(maintain_order=True)
-    }
+    licences = manifest.table["licence"]
+    refusals = {licence: licence_refusal(licence, policy) for licence in licences.unique(maintain_order=True)}
     refused = [licence for licence, refusal in refusals.items() if refusal]
-    return [
-        Problem(
-            manifest.place(row),
-            "licence",
-            values["licence"] or "",
-            refusals[values["licence"]] or "",
-            "licence",
-            is_licence=True,
-        )
-        for row, values in _rows(manifest, pl.col("licence").is_in(refused, nulls_equal=True))
-    ]
+
+    def problem_of(row: int) -> Problem:
+        message = refusals[licences[row]] or ""
+        return Problem(manifest.place(row), "licence", licences[row] or "", message, "licence", is_licence=True)
+
+    return row_problems(manifest, _wrong_rows(manifest, pl.col("licence").is_in(refused, nulls_equal=True)), problem_of)
 
 
 def _divided_groups(manifest: Manifest) -> list[Problem]:
+    split = pl.col("split").fill_null("(no split)")
+    rows = manifest.table.select("group", split, row_index=pl.int_range(pl.len(), dtype=pl.UInt32))
     divided = (
-        manifest.table.with_row_index("row_index")
-        .filter(pl.col("group").is_not_null())
-        .group_by("group", maintain_order=True)
-        .agg(pl.col("split").fill_null("(no split)").unique().sort().alias("splits"), pl.col("row_index").first())
-        .filter(pl.col("splits").list.len() > 1)
+        rows.filter(pl.col("group").is_not_null())
+        .group_by("group")
+        .agg(pl.col("row_index").min(), is_divided=pl.col("split").min() != pl.col("split").max())
+        .filter("is_divided")
+        .sort("row_index")
     )
-    return [
-        Problem(
+    splits = dict(
+        rows.join(divided.head(MOST_LISTED_ROWS).select("group"), on="group", how="semi")
+        .group_by("group")
+        .agg(pl.col("split").unique().sort())
+        .iter_rows()
+    )
+    groups = manifest.table["group"]
+    return row_problems(
+        manifest,
+        divided["row_index"],
+        lambda row: Problem(
             manifest.place(row),
             "group",
-            group,
-            f"is divided between {' and '.join(splits)}; a group stays in one split, or the test figure is flattered",
+            groups[row],
+            f"is divided between {' and '.join(splits[groups[row]])}; a group stays in one split, or the test figure "
+            "is flattered",
             "divided group",
-        )
-        for group, splits, row in divided.iter_rows()
-    ]
+        ),
+    )
 
 
 def _small_classes(manifest: Manifest, min_images: int) -> list[Problem]:
@@ -305,34 +344,35 @@ def _small_classes(manifest: Manifest, min_images: int) -> list[Problem]:
         .filter(pl.col("n") < min_images)
         .sort("label")
     )
-    return [
-        Problem(
+    labels, numbers = counts["label"], counts["n"]
+    return row_problems(
+        manifest,
+        pl.int_range(len(counts), eager=True),
+        lambda row: Problem(
             str(manifest.path),
             "label",
-            label,
-            f"has {count} pictures to train on, needs {min_images}; add some, drop the class, or lower the minimum",
+            labels[row],
+            f"has {numbers[row]} pictures to train on, needs {min_images}; add some, drop the class, or lower the "
+            "minimum",
             "small class",
-        )
-        for label, count in counts.iter_rows()
-    ]
+        ),
+    )
 
 
 def _novel_classes_in_training(manifest: Manifest) -> list[Problem]:
-    trained_on = manifest.table.filter(pl.col("split").is_null() | (pl.col("split") != "novel"))["label"].drop_nulls()
-    return [
-        Problem(
-            manifest.place(row),
-            "label",
-            str(values["label"]),
-            "stands in split 'novel' and in another one; novel pictures are of classes that training never sees",
-            "novel class in training",
-        )
-        for row, values in _rows(manifest, (pl.col("split") == "novel") & pl.col("label").is_in(trained_on.to_list()))
-    ]
+    is_novel = (pl.col("split") == "novel").fill_null(False)
+    trained_on = manifest.table.filter(~is_novel)["label"].drop_nulls().unique()
+    return _value_problems(
+        manifest,
+        "label",
+        is_novel & pl.col("label").is_in(trained_on.to_list()),
+        "novel class in training",
+        lambda _: "stands in split 'novel' and in another one; novel pictures are of classes that training never sees",
+    )
 
 
 def _overlapping_classes(manifest: Manifest, taxonomy: Taxonomy) -> list[Problem]:
-    labels = set(manifest.table["label"].drop_nulls())
+    labels = set(_labels(manifest))
     return [
         Problem(
             str(manifest.path),

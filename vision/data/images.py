@@ -36,7 +36,7 @@ _TURNED_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 # What Pillow's readers raise on broken files besides OSError, found by fuzzing them in tests/data/test_images.py.
-_DECODER_FAULTS = (
+DECODER_FAULTS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -82,7 +82,7 @@ def decode_image(path: Path, *, enough_px: int | None = None) -> Image.Image:
         raise ImageError(f"{path}: more than the limit of {MAX_PIXELS:,} pixels; make it smaller") from error
     except PermissionError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); ask for the right to read it") from error
-    except _DECODER_FAULTS as error:
+    except DECODER_FAULTS as error:
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise ImageError(f"{path}: broken picture ({reason}); get the file again or leave it out") from error
 
@@ -113,16 +113,30 @@ def crop_to_box(image: Image.Image, box: tuple[float, float, float, float], marg
     Raises:
         ImageError: The box lies outside the picture.
     """
+    return image.crop(crop_rectangle(image.size, box, margin))
+
+
+def crop_rectangle(
+    size: tuple[int, int], box: tuple[float, float, float, float], margin: float
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part that `crop_to_box` takes, in whole px.
+
+    Args:
+        size: Width and height of the upright picture in px.
+        box: x, y, width, height in px.
+        margin: Share of the box's width and height added on each side.
+
+    Raises:
+        ImageError: The box lies outside the picture.
+    """
     x, y, width, height = box
-    if x >= image.width or y >= image.height or x + width <= 0 or y + height <= 0:
-        raise ImageError(
-            f"box '{x:g} {y:g} {width:g} {height:g}' lies outside the picture of {image.width} x {image.height} px"
-        )
+    if x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0:
+        raise ImageError(f"box '{x:g} {y:g} {width:g} {height:g}' lies outside the picture of {size[0]} x {size[1]} px")
     left, top = x - margin * width, y - margin * height
     right, bottom = x + (1 + margin) * width, y + (1 + margin) * height
     left, top = max(0, round(left)), max(0, round(top))
-    right, bottom = min(image.width, round(right)), min(image.height, round(bottom))
-    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    right, bottom = min(size[0], round(right)), min(size[1], round(bottom))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def _check_is_readable_file(path: Path) -> None:

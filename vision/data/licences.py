@@ -30,8 +30,10 @@ class LicencePolicy(StrEnum):
 
 _OPEN_LICENCE = re.compile(
     r"CC0-1\.0|CC-PDM-1\.0|CC-BY-\d\.\d(-[A-Z]{2,3})?|CC-BY-SA-\d\.\d(-[A-Z]{2,3})?|OGL-(UK|Canada)-\d\.\d"
-    rf"|NIST-PD(-fallback)?|{US_GOVERNMENT_WORK}"
+    rf"|NIST-PD(-fallback)?|{US_GOVERNMENT_WORK}|LicenseRef-CC-BY(-SA)?-[123]\.\d-[A-Z]{{2,3}}"
 )
+# References to licences that SPDX's list lacks: a licence of Creative Commons adapted to one country's law among them.
+_OWN_REFERENCE = re.compile(rf"{US_GOVERNMENT_WORK}|LicenseRef-CC-BY(-SA)?-[123]\.\d-[A-Z]{{2,3}}")
 
 
 def licence_refusal(licence: str | None, policy: LicencePolicy) -> str | None:
@@ -50,7 +52,7 @@ def _refusal_under_open(licence: str) -> str | None:
     licensing = _spdx_licensing()
     try:
         expression = licensing.parse(licence, validate=False, strict=False)
-        unknown = [key for key in licensing.unknown_license_keys(expression) if key != US_GOVERNMENT_WORK]
+        unknown = [key for key in licensing.unknown_license_keys(expression) if not _OWN_REFERENCE.fullmatch(key)]
     except (ExpressionError, ExpressionParseError, IndexError):  # IndexError: `()`
         return f"not an SPDX licence expression{_spelling_hint(licence)}"
     if unknown:

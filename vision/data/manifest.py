@@ -6,19 +6,24 @@ are slices, kept as text. Paths in `file_name` are relative to the manifest's fo
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
+from vision.data.manifest_files import (
+    csv_lines,
+    lines_with_content,
+    repeated_names,
+    scan_file,
+    told_as_unreadable,
+    write_file,
+)
 from vision.errors import ManifestError, nearest_name_hint
-from vision.files import whole_file
 
 COLUMNS: dict[str, str] = {
     "file_name": "path of the picture, relative to the manifest's folder",
@@ -56,6 +61,9 @@ RESERVED_COLUMNS = frozenset(
 
 SPLITS = ("train", "calibration", "test", "novel")
 
+MOST_LISTED_ROWS = 1000
+"""Rows that one rule lists one by one; the rest is counted. Ten million wrong rows help nobody, and fill the memory."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -69,6 +77,8 @@ class Problem:
         kind: Short name by which equal problems are counted, such as `missing file`.
         is_licence: Whether it is the licence policy that refuses.
         is_warning: Whether the data set can be used all the same.
+        num_rows: How many rows this stands for: more than 1 where a rule's first rows are listed one by one and the
+            rest together.
     """
 
     place: str
@@ -78,6 +88,7 @@ class Problem:
     kind: str
     is_licence: bool = False
     is_warning: bool = False
+    num_rows: int = 1
 
     def __str__(self) -> str:
         """`place: column 'value': message`."""
@@ -118,78 +129,62 @@ class Manifest:
         return f"{self.path}:{self._lines[row]}"
 
     @cached_property
-    def _lines(self) -> list[int]:
+    def _lines(self) -> pl.Series:
         """Line of every row, counted from 1."""
         if self.path.suffix != ".csv":
-            return _lines_with_content(self.path, len(self.table))
-        # A quoted value may hold line breaks, and so may a name in the header.
-        texts = [
-            pl.col(name).str.count_matches("\n").fill_null(0)
-            for name, kind in self.table.schema.items()
-            if kind == pl.String
-        ]
-        breaks = self.table.select(pl.sum_horizontal(texts).alias("n"))["n"]
-        first = 2 + sum(name.count("\n") for name in self.table.columns)
-        before = breaks.cum_sum().shift(1, fill_value=0)
-        return (before + pl.int_range(first, len(self.table) + first, eager=True)).to_list()
+            return lines_with_content(self.path, len(self.table))
+        # The file may have columns that the table lacks; a table that was made here may have no file yet.
+        try:
+            lines = csv_lines(scan_file(self.path))
+        except (ManifestError, pl.exceptions.PolarsError):
+            return csv_lines(self.table.lazy())
+        return lines if len(lines) == len(self.table) else csv_lines(self.table.lazy())
 
 
-def load_manifest(path: Path) -> Manifest:
-    """The manifest in a file.
+def load_manifest(path: Path, columns: Collection[str] | None = None) -> Manifest:
+    """The manifest in a file, or some columns of it, as `read_manifest` reads them.
 
     Raises:
         ManifestError: It cannot be read, or its columns are wrong; every fault on a line of its own.
     """
-    manifest, problems = read_manifest(path)
+    manifest, problems = read_manifest(path, columns)
     faults = [problem for problem in problems if not problem.is_warning]
     if faults:
         raise ManifestError("\n".join(map(str, faults)))
     return manifest
 
 
-def read_manifest(path: Path) -> tuple[Manifest, list[Problem]]:
+def read_manifest(path: Path, columns: Collection[str] | None = None) -> tuple[Manifest, list[Problem]]:
     """The manifest in a file, and what is wrong with its columns.
+
+    Args:
+        path: The file.
+        columns: Read these alone, for tables of millions of rows: the other known columns are empty in the table, the
+            other slices are not there. Names that the file lacks do no harm. By default all.
 
     Raises:
         ManifestError: The file cannot be read as a table at all.
     """
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".csv": _read_csv,
-        ".jsonl": _read_json_lines,
-        ".ndjson": _read_json_lines,
-        ".parquet": pl.read_parquet,
-    }
-    reader = readers.get(path.suffix)
-    if reader is None:
-        raise ManifestError(f"{path}: a manifest ends in {', '.join(readers)}, not in '{path.suffix}'")
-    if path.is_dir() or not path.exists():
-        what = "a folder, not a file" if path.is_dir() else "no such file"
-        raise ManifestError(f"{path}: {what}; give the path of a manifest")
-    try:
-        raw = reader(path)
-        repeated = _repeated_names(path)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ManifestError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
-    problems = [
-        Problem(f"{path}:1", name, "", "stands twice in the header; rename or remove one", "repeated column")
-        for name in repeated
-    ]
-    nested = [name for name, kind in raw.schema.items() if kind.is_nested() or kind == pl.Binary]
-    problems += [
-        Problem(
-            str(path),
-            name,
-            "",
-            f"holds {raw.schema[name]}, not text or numbers; write one value a cell",
-            "nested column",
-        )
-        for name in nested
-    ]
-    raw = raw.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in nested)
-    problems += _find_column_problems(path, raw)
-    raw = _with_integers_as_text(raw)
-    return Manifest(path, _with_known_columns(raw)), problems + _find_number_problems(path, raw)
+    scan = scan_file(path)
+    with told_as_unreadable(path):
+        schema = scan.collect_schema()
+        problems = _find_schema_problems(path, schema)
+        kept = [name for name in schema.names() if columns is None or name in columns]
+        # In pieces: of ten million rows no column stands twice in the memory.
+        table = _with_known_columns(_flat(scan), kept).collect(engine="streaming")
+    read = Manifest(path, table)
+    return _with_whole_numbers(read), problems + _find_number_problems(read)
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns that a manifest's file has, without reading its rows.
+
+    Raises:
+        ManifestError: It cannot be read.
+    """
+    scan = scan_file(path)
+    with told_as_unreadable(path):
+        return scan.collect_schema().names()
 
 
 def save_manifest(manifest: Manifest, path: Path) -> None:
@@ -200,24 +195,58 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """
     table = manifest.table
     empty = [name for name in table.columns if name not in REQUIRED_COLUMNS and table[name].null_count() == len(table)]
-    table = table.drop(empty)
-    writers: dict[str, Callable[[Path], object]] = {
-        ".csv": table.write_csv,
-        ".jsonl": table.write_ndjson,
-        ".ndjson": table.write_ndjson,
-        ".parquet": table.write_parquet,
-    }
-    if path.suffix not in writers:
-        raise ManifestError(f"{path}: a manifest ends in {', '.join(writers)}, not in '{path.suffix}'")
-    with whole_file(path) as temporary:
-        writers[path.suffix](temporary)
+    write_file(table.drop(empty).lazy(), path)
+
+
+def copy_with_column(source: Path, output: Path, name: str, values: pl.Series) -> None:
+    """Write a copy of a manifest with one column replaced or added, whole or not at all; `output` may be `source`.
+
+    All else stays as it stands in the file, row for row, without ever being in the memory as a whole. The manifest must
+    be one that `load_manifest` takes.
+
+    Args:
+        source: The manifest.
+        output: The copy; its ending may be another one, its values stay what they are.
+        name: One of `COLUMNS`, or a slice.
+        values: One of each row, in row order.
+
+    Raises:
+        ManifestError: The ending is none that a manifest has, or the file cannot be read.
+    """
+    scan = scan_file(source)
+    with told_as_unreadable(source):
+        names = scan.collect_schema().names()
+        order = names if name in names else _with_name_in_order(names, name)
+        beside = values.rename(name).to_frame().lazy()
+        write_file(pl.concat([scan.drop(name, strict=False), beside], how="horizontal").select(order), output)
 
 
 def manifest_from_rows(path: Path, rows: Iterable[dict[str, str | int | None]]) -> Manifest:
     """A manifest made of dicts, to be saved at `path`."""
     listed = list(rows)
     raw = pl.DataFrame(listed, infer_schema_length=None) if listed else pl.DataFrame(schema=REQUIRED_COLUMNS)
-    return Manifest(path, _with_known_columns(raw))
+    return _with_whole_numbers(Manifest(path, _with_known_columns(raw.lazy(), raw.columns).collect()))
+
+
+def find_column_name_problems(path: Path, names: Sequence[str]) -> list[Problem]:
+    """What would be wrong with a manifest at `path` that had these columns."""
+    return [*_misspelt_and_reserved(path, names), *_missing_columns(path, names)]
+
+
+def row_problems(manifest: Manifest, rows: pl.Series, problem_of: Callable[[int], Problem]) -> list[Problem]:
+    """The problems of one rule: one for each of the first rows, and one that stands for all the rest.
+
+    Args:
+        manifest: Where the rows stand.
+        rows: Numbers of the wrong rows, ascending.
+        problem_of: What is wrong with a row.
+    """
+    listed = [problem_of(row) for row in rows.head(MOST_LISTED_ROWS)]
+    num_rest = len(rows) - len(listed)
+    if not num_rest:
+        return listed
+    message = f"{num_rest:,} more rows have the same fault"
+    return [*listed, replace(listed[-1], place=str(manifest.path), value="", message=message, num_rows=num_rest)]
 
 
 def truth_columns(table: pl.DataFrame) -> pl.DataFrame:
@@ -247,87 +276,95 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    # All columns as text: a label '007' stays one, and a wrong number is reported with its line.
-    return pl.read_csv(path, infer_schema=False)
+def _with_name_in_order(names: Sequence[str], name: str) -> list[str]:
+    """The names of a file with a new one: after those that stand before it in `COLUMNS`, or at the end."""
+    known = list(COLUMNS)
+    before = known[: known.index(name)] if name in COLUMNS else names
+    position = max((index + 1 for index, other in enumerate(names) if other in before), default=0)
+    return [*names[:position], name, *names[position:]]
 
 
-def _read_json_lines(path: Path) -> pl.DataFrame:
-    return pl.read_ndjson(path, infer_schema_length=None)
+def _find_schema_problems(path: Path, schema: Mapping[str, pl.DataType]) -> list[Problem]:
+    problems = [
+        Problem(f"{path}:1", name, "", "stands twice in the header; rename or remove one", "repeated column")
+        for name in repeated_names(path)
+    ]
+    problems += [
+        Problem(str(path), name, "", f"holds {kind}, not text or numbers; write one value a cell", "nested column")
+        for name, kind in schema.items()
+        if _is_nested(kind)
+    ]
+    return problems + find_column_name_problems(path, list(schema))
 
 
-def _find_column_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
-    problems = []
-    known_but_absent = [name for name in COLUMNS if name not in raw.columns]
-    for name in raw.columns:
+def _is_nested(kind: pl.DataType) -> bool:
+    return kind.is_nested() or kind == pl.Binary
+
+
+def _misspelt_and_reserved(path: Path, names: Sequence[str]) -> Iterator[Problem]:
+    known_but_absent = [name for name in COLUMNS if name not in names]
+    for name in names:
         hint = nearest_name_hint(name, known_but_absent) if name not in COLUMNS else ""
         if hint and _is_probably_misspelt(name, known_but_absent):
             message = f"unknown column{hint} (a column for slices needs a name farther from the known ones)"
-            problems.append(Problem(f"{path}:1", name, "", message, "misspelt column"))
+            yield Problem(f"{path}:1", name, "", message, "misspelt column")
         if name in RESERVED_COLUMNS:
             message = "has the name of a column of predictions; give this slice another name"
-            problems.append(Problem(f"{path}:1", name, "", message, "reserved column"))
+            yield Problem(f"{path}:1", name, "", message, "reserved column")
+
+
+def _missing_columns(path: Path, names: Sequence[str]) -> Iterator[Problem]:
     for name in REQUIRED_COLUMNS:
-        if name not in raw.columns:
-            message = f"required column is missing; there are: {', '.join(raw.columns)}"
-            problems.append(Problem(f"{path}:1", name, "", message, "missing column"))
-    return problems
+        if name not in names:
+            message = f"required column is missing; there are: {', '.join(names)}"
+            yield Problem(f"{path}:1", name, "", message, "missing column")
 
 
 def _is_probably_misspelt(name: str, known: list[str]) -> bool:
     return bool(difflib.get_close_matches(name.lower().replace("license", "licence"), known, n=1, cutoff=0.8))
 
 
-def _with_integers_as_text(raw: pl.DataFrame) -> pl.DataFrame:
-    """Integer columns as text, whatever a file's types are: so a wrong number can be reported as it stands."""
-    present = [name for name in INTEGER_COLUMNS if name in raw.columns]
-    return raw.with_columns(pl.col(name).cast(pl.String).str.strip_suffix(".0") for name in present)
+def _find_number_problems(read: Manifest) -> list[Problem]:
+    """Cells of whole-number columns, still text, that are none."""
+    return [problem for name in INTEGER_COLUMNS for problem in _wrong_numbers(read, name)]
 
 
-def _find_number_problems(path: Path, raw: pl.DataFrame) -> list[Problem]:
-    problems = []
-    for name in INTEGER_COLUMNS:
-        if name in raw.columns:
-            value = pl.col(name)
-            is_number = value.str.contains(r"^\+?[0-9]+$") & (value.cast(pl.Int64, strict=False).fill_null(0) > 0)
-            wrong = raw.with_row_index("row_index").filter(value.is_not_null() & (value != "") & ~is_number)
-            manifest = Manifest(path, raw)
-            for row, text in wrong.select("row_index", name).iter_rows():
-                message = "not a whole number of pixels, 1 or more"
-                problems.append(Problem(manifest.place(row), name, text, message, "wrong number"))
-    return problems
+def _wrong_numbers(read: Manifest, name: str) -> list[Problem]:
+    value = pl.col(name)
+    is_number = value.str.contains(r"^\+?[0-9]+$") & (value.cast(pl.Int64, strict=False).fill_null(0) > 0)
+    wrong = read.table.select(value.is_not_null() & ~is_number).to_series().arg_true()
+    message = "not a whole number of pixels, 1 or more"
+    return row_problems(
+        read, wrong, lambda row: Problem(read.place(row), name, read.table[name][row], message, "wrong number")
+    )
 
 
-def _repeated_names(path: Path) -> list[str]:
-    """Names that stand more than once in a CSV's header; the reader would rename the second without a word."""
-    if path.suffix != ".csv":
-        return []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        header = next(csv.reader(stream), [])
-    return [name for name, count in Counter(header).items() if count > 1]
+def _flat(scan: pl.LazyFrame) -> pl.LazyFrame:
+    """The table with columns of lists, structs and bytes, which are told as a fault, emptied."""
+    nested = [name for name, kind in scan.collect_schema().items() if _is_nested(kind)]
+    return scan.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in nested)
 
 
-def _lines_with_content(path: Path, num_rows: int) -> list[int]:
-    """Line numbers of the rows of a JSON lines file, which may have empty lines between them."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            lines = [number for number, line in enumerate(stream, start=1) if line.strip()]
-        if len(lines) == num_rows:
-            return lines
-    return list(range(1, num_rows + 1))
-
-
-def _with_known_columns(raw: pl.DataFrame) -> pl.DataFrame:
-    """All of `COLUMNS`, then the others; empty texts become null."""
+def _with_known_columns(raw: pl.LazyFrame, kept: Sequence[str]) -> pl.LazyFrame:
+    """All of `COLUMNS`, then the others that are kept, all as text; empty texts become null."""
     columns = []
-    for name in [*COLUMNS, *(name for name in raw.columns if name not in COLUMNS)]:
-        kind = pl.Int64 if name in INTEGER_COLUMNS else pl.String
-        if name not in raw.columns:
-            columns.append(pl.lit(None, dtype=kind).alias(name))
-        elif kind == pl.String:
-            text = pl.col(name).cast(pl.String)
-            text = text.str.to_lowercase() if name == "sha256" else text
-            columns.append(pl.when(text != "").then(text).otherwise(None).alias(name))
-        else:
-            columns.append(pl.col(name).cast(kind, strict=False))
+    for name in [*COLUMNS, *(name for name in kept if name not in COLUMNS)]:
+        if name not in kept:
+            columns.append(pl.lit(None, dtype=pl.String).alias(name))
+            continue
+        text = _as_text(name)
+        text = text.str.to_lowercase() if name == "sha256" else text
+        columns.append(pl.when(text != "").then(text).otherwise(None).alias(name))
     return raw.select(columns)
+
+
+def _as_text(name: str) -> pl.Expr:
+    """A column as text, whatever a file's types are: so a wrong number can be told as it stands."""
+    text = pl.col(name).cast(pl.String)
+    return text.str.strip_suffix(".0") if name in INTEGER_COLUMNS else text
+
+
+def _with_whole_numbers(manifest: Manifest) -> Manifest:
+    """The table with `width` and `height` as numbers; empty where they are none."""
+    numbers = [pl.col(name).cast(pl.Int64, strict=False) for name in INTEGER_COLUMNS]
+    return replace(manifest, table=manifest.table.with_columns(numbers))

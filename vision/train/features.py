@@ -25,6 +25,7 @@ from torch.nn import functional
 from vision.config import Config, Fit, Layer, Pooling
 from vision.data.preprocessing import Box, Preprocessing, load_network_input
 from vision.errors import ImageError, ManifestError
+from vision.files import default_cache_folder as default_cache_folder
 from vision.files import whole_file
 from vision.train.backbones import Backbone, feature_maps
 
@@ -270,13 +271,6 @@ def vectors_of(
             vectors = pooled(maps[recipe.layer], recipe.pooling)
             sums[recipe] = sums[recipe] + vectors if recipe in sums else vectors
     return {recipe: (total / len(views)).float().numpy() for recipe, total in sums.items()}
-
-
-def default_cache_folder() -> Path:
-    """`$VISION_CACHE`, else `vision/` in the user's cache folder."""
-    if "VISION_CACHE" in os.environ:
-        return Path(os.environ["VISION_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vision"
 
 
 def _decoded_batches(

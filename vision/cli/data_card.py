@@ -1,0 +1,61 @@
+"""`vision data card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision.cli.terminal import TaxonomyOption, say
+
+
+def data_card(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The card to write. Default: README.md beside the manifest.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the data set. Default: the folder's name.")] = None,
+    description: Annotated[str | None, typer.Option("--description", help="What it is, in a sentence.")] = None,
+    url: Annotated[str, typer.Option("--url", help="Page of the data set.")] = "",
+    version: Annotated[str, typer.Option("--version", help="MAJOR.MINOR.PATCH.")] = "1.0.0",
+    creators: Annotated[
+        list[str] | None, typer.Option("--creator", help="Who put it together. May be repeated.")
+    ] = None,
+    date: Annotated[
+        str, typer.Option("--date", help="When it was published, YYYY-MM-DD. Default: the latest retrieved_at.")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write the whole card anew, what people wrote in it included.")
+    ] = False,
+    taxonomy_path: TaxonomyOption = None,
+) -> None:
+    """Write a data set's card: counts, licences and what they ask, sources, known limits, how to cite.
+
+    Writes README.md beside the manifest, with the front matter that Hugging Face reads. Where a card is already, its
+    figures are renewed and what stands before and after them is kept.
+
+    Example: vision data card data/manifest.csv --creator "A. Person"
+    """
+    from vision.data.check import check_labelled_table
+    from vision.data.data_card import CARD_FILE, render_data_card, renewed_card, stale_keys
+    from vision.data.data_set_facts import check_facts, stated_facts
+    from vision.data.manifest import load_manifest
+    from vision.files import write_whole_text
+    from vision.taxonomy import load_taxonomy
+
+    manifest, taxonomy = load_manifest(manifest_path), load_taxonomy(taxonomy_path)
+    facts = stated_facts(
+        manifest, name=name, description=description, version=version, url=url, creators=creators, date=date
+    )
+    check_facts(facts)
+    check_labelled_table(manifest, taxonomy)
+    target = output or manifest.folder / CARD_FILE
+    is_new = overwrite or not target.exists()
+    card = render_data_card(manifest, taxonomy, facts)
+    write_whole_text(target, renewed_card(target, card, overwrite=overwrite))
+    stale = [] if is_new else stale_keys(target, card)
+    if stale:
+        say(f"warning: {target}: the front matter was kept, but the data now say otherwise: {', '.join(stale)}")
+    done = "written" if is_new else "figures renewed, the rest kept"
+    print(f"{target}: {len(manifest.table)} pictures; {done}")

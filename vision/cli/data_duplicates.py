@@ -1,0 +1,187 @@
+"""`vision data duplicates`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vision.cli.terminal import CacheOption, need_data_extra, printable, progress_bars, say
+from vision.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vision.bundle import Bundle
+    from vision.data.duplicate_thumbnails import SeenPictures
+    from vision.data.duplicates import Duplicates
+    from vision.data.manifest import Manifest
+
+MOST_LISTED = 20
+
+
+def data_duplicates(
+    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all pairs to this file, .csv or .json.")
+    ] = None,
+    page_dir: Annotated[
+        Path | None, typer.Option("--page", help="Write a page that shows the pairs side by side into this folder.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="A bundle whose network finds pictures that look alike.")
+    ] = None,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option(
+            "--min-similarity",
+            min=0,
+            max=1,
+            help="With --model: least cosine of alike pictures. Default: by how far apart neighbours are.",
+        ),
+    ] = None,
+    group: Annotated[bool, typer.Option("--group", help="Write the clusters into the manifest's groups.")] = False,
+    grouped_path: Annotated[
+        Path | None, typer.Option("--grouped", help="With --group: the manifest to write, instead of MANIFEST itself.")
+    ] = None,
+    is_strict: Annotated[
+        bool, typer.Option("--strict", help="Count pairs that are only similar or alike as copies, too.")
+    ] = False,
+    cache: CacheOption = None,
+) -> None:
+    """Find pictures that stand in a data set more than once: equal files, copies, and pictures that are much alike.
+
+    Copies are found through crops (to some 15 % a side), mirroring, resizing, recompression, logos and other colours.
+    Pairs between splits are leaks: exit code 3. Pairs that are merely similar, or alike to a network, are for a person
+    to look at; they are leaks only with --strict. Exit code 1 if pictures could not be read and there is no leak.
+
+    Example: vision data duplicates data/manifest.csv -o pairs.csv --page duplicates --group
+    """
+    need_data_extra()
+    from vision.data.duplicate_pages import save_pairs, write_duplicate_page
+    from vision.data.manifest import load_manifest
+
+    _check_paths(manifest_path, output, page_dir, grouped_path if group else None)
+    if grouped_path is not None and not group:
+        raise UsageError("--grouped names the manifest that --group writes; give --group too")
+    if min_similarity is not None and model is None:
+        raise UsageError("--min-similarity is about a network's embeddings; give --model too")
+    manifest = load_manifest(manifest_path)
+    found = _found(manifest, model, min_similarity, is_strict=is_strict, cache=cache)
+    _print_summary(found)
+    if output is not None:
+        save_pairs(found, output)
+        print(f"{output}: {len(found.pairs)} pairs")
+    if page_dir is not None:
+        print(write_duplicate_page(found, page_dir))
+    if group:
+        _write_groups(found, grouped_path or manifest_path)
+    if found.num_leaks:
+        raise typer.Exit(3)
+    if found.seen.faults:
+        raise typer.Exit(1)
+
+
+def _check_paths(manifest_path: Path, output: Path | None, page_dir: Path | None, grouped_path: Path | None) -> None:
+    """Refuse places that cannot be written to before pictures are read, which may take minutes."""
+    from vision.data.duplicate_pages import check_pairs_path
+
+    if output is not None:
+        check_pairs_path(output)
+        if output.resolve() == manifest_path.resolve():
+            raise UsageError(f"{output}: is the manifest itself; -o is for the pairs, give another path")
+    if page_dir is not None and page_dir.exists() and not page_dir.is_dir():
+        raise UsageError(f"{page_dir}: is a file; --page takes a folder")
+    if grouped_path is None:
+        return
+    if grouped_path.parent.resolve() != manifest_path.parent.resolve():
+        raise UsageError(f"{grouped_path}: is in another folder than {manifest_path}, where its paths lead nowhere")
+    if grouped_path.suffix != manifest_path.suffix:
+        raise UsageError(f"{grouped_path}: end it in '{manifest_path.suffix}', as {manifest_path} does")
+
+
+def _found(
+    manifest: Manifest, model: Path | None, min_similarity: float | None, *, is_strict: bool, cache: Path | None
+) -> Duplicates:
+    """Everything that is done before something is printed or written."""
+    from vision.bundle import load_bundle
+    from vision.data.duplicate_pairs import find_pairs
+    from vision.data.duplicate_thumbnails import see_pictures
+    from vision.data.duplicates import judge_pairs
+    from vision.files import default_cache_folder
+
+    bundle = load_bundle(model) if model is not None else None
+    num_rows = len(manifest.table)
+    bars = ("reading pictures", 2 * num_rows), ("embedding", num_rows), ("looking for copies", num_rows)
+    with progress_bars(*bars) as (advance_reading, advance_embedding, advance_search):
+        seen = see_pictures(manifest, (cache or default_cache_folder()) / "duplicates", on_progress=advance_reading)
+        for row, fault in sorted(seen.faults.items()):
+            say(f"{manifest.place(row)}: {manifest.file_names[row]}: {fault}; it is left out")
+        embeddings = embed_pictures(manifest, seen, bundle, advance_embedding) if bundle is not None else None
+        pairs = find_pairs(seen, embeddings, min_similarity=min_similarity, on_progress=advance_search)
+    return judge_pairs(manifest, seen, pairs, is_strict=is_strict)
+
+
+def embed_pictures(
+    manifest: Manifest, seen: SeenPictures, bundle: Bundle, advance: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """(M, D) of each different picture as a whole, on all cores; zeros for one that is gone since it was read."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import suppress
+
+    import numpy as np
+
+    from vision.classify.engine import Engine
+    from vision.data.preprocessing import load_network_input
+    from vision.errors import ImageError
+
+    engine = Engine(bundle)
+    embeddings = np.zeros((len(seen.rows), bundle.reference.embeddings.shape[1]), dtype=np.float32)
+
+    def embed(place: int) -> None:
+        path = manifest.image_path(manifest.file_names[int(seen.rows[place])])
+        with suppress(ImageError):
+            embeddings[place] = engine.graph_outputs(load_network_input(path, bundle.info.preprocessing)).embedding
+        advance(1)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(embed, range(len(seen.rows))))
+    return embeddings
+
+
+def _print_summary(found: Duplicates) -> None:
+    from vision.data.duplicate_pages import KIND_TEXTS
+
+    for row in found.pairs.head(MOST_LISTED).iter_rows(named=True):
+        what = ["leak"] * row["is_leak"] + ["two labels"] * row["is_contradiction"] + [row["kind"]]
+        sides = [
+            f"{found.manifest.place(row[end])} {row[f'{side}file_name']} ({row[f'{side}label']}, "
+            f"{row[f'{side}split'] or 'no split'})"
+            for end, side in (("row", ""), ("other", "other_"))
+        ]
+        print(printable(f"{', '.join(what)}: {' and '.join(sides)}"))
+    if len(found.pairs) > MOST_LISTED:
+        print(f"... and {len(found.pairs) - MOST_LISTED} more pairs; -o or --page has them")
+    for kind, text in KIND_TEXTS.items():
+        print(f"{found.num_pairs(kind):>7} pairs {kind.value:<8}{text}")
+    table = found.manifest.table
+    print(
+        f"{found.manifest.path}: {len(table)} rows, {found.num_in_clusters} in {found.num_clusters} clusters "
+        f"of copies; {found.num_leaks} clusters in several splits, {found.num_contradictions} with several labels, "
+        f"{len(found.seen.faults)} pictures not readable"
+    )
+
+
+def _write_groups(found: Duplicates, path: Path) -> None:
+    from vision.data.manifest import save_manifest
+
+    grouped, num_changed = found.with_groups()
+    if num_changed or path != found.manifest.path:
+        save_manifest(grouped, path)
+    print(f"{path}: {num_changed} rows have another group than before")
+    if found.num_leaks:
+        say("warning: the splits are as they were; divide anew with vision data split")
