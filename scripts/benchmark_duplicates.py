@@ -29,9 +29,9 @@ from duplicate_pictures import KINDS, QUALITY, scene, vary
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision.data.duplicate_groups import NO_CLUSTER, cluster_rows
-from vision.data.duplicate_pairs import SURE_KINDS, PairKind, find_pairs
-from vision.data.duplicate_thumbnails import SeenPictures, see_pictures
+from vision.data.duplication.groups import NO_CLUSTER, cluster_rows
+from vision.data.duplication.pairs import SURE_KINDS, PairKind, find_pairs
+from vision.data.duplication.thumbnails import SeenPictures, see_pictures
 from vision.data.manifest import manifest_from_rows, save_manifest
 
 REPOSITORY = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from vision.data.manifest import Manifest, manifest_from_rows
-from vision.data.reviewing import ReviewLine, Verdict, load_review, open_review_log
+from vision.data.reviewing.decisions import ReviewLine, Verdict, load_review, open_review_log
 from vision.errors import ManifestError, UsageError
 from vision.taxonomy import load_taxonomy
 from vision.web.review_order import queue_without_model

@@ -21,7 +21,7 @@ from PIL import Image
 
 from vision.bundle import Bundle
 from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, save_manifest
-from vision.data.reviewing import DECISIONS_FILE, load_review, open_review_log
+from vision.data.reviewing.decisions import DECISIONS_FILE, load_review, open_review_log
 from vision.taxonomy import load_taxonomy
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

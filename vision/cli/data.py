@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +27,11 @@ from vision.cli.terminal import (
     say,
 )
 
-data_app = typer.Typer(help="Check data sets and their licences.", no_args_is_help=True)
+data_app = typer.Typer(help="Build data sets, with their licences, and keep them clean.", no_args_is_help=True)
 
 MOST_PROBLEMS_PER_KIND = 50
 
 
-@data_app.command("check")
 def data_check(
     manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
     policy: Annotated[Policy, typer.Option("--policy", help="Licences to allow.")] = Policy.OPEN,
@@ -47,14 +47,13 @@ def data_check(
     check_data(manifest_path, taxonomy_path, policy, fix=fix, min_images=min_images, skip_files=skip_files)
 
 
-@data_app.command("attribution")
 def data_attribution(
     manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
 ) -> None:
     """Write the page that names title, author, source, licence and changes of every picture."""
-    from vision.data.attribution import render_attribution
     from vision.data.manifest import load_manifest
+    from vision.data.sharing.attribution import render_attribution
     from vision.files import write_whole_text
 
     manifest = load_manifest(manifest_path)
@@ -115,15 +114,22 @@ def check_data(
         raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
 
 
-data_app.command("review")(data_review)
-data_app.command("apply-review")(data_apply_review)
-data_app.command("croissant")(data_croissant)
-data_app.command("card")(data_card)
-data_app.command("suspicious")(data_suspicious)
-data_app.command("fetch")(data_fetch)
-data_app.command("sources")(data_sources)
-data_app.command("split")(data_split)
-data_app.command("import")(data_import)
-data_app.command("duplicates")(data_duplicates)
-data_app.command("stats")(data_stats)
-data_app.command("preview")(data_preview)
+# In the order in which they are used, which is that of the help.
+_VERBS: dict[str, Callable[..., None]] = {
+    "sources": data_sources,
+    "fetch": data_fetch,
+    "import": data_import,
+    "check": data_check,
+    "stats": data_stats,
+    "preview": data_preview,
+    "review": data_review,
+    "apply-review": data_apply_review,
+    "duplicates": data_duplicates,
+    "split": data_split,
+    "suspicious": data_suspicious,
+    "attribution": data_attribution,
+    "card": data_card,
+    "croissant": data_croissant,
+}
+for _name, _command in _VERBS.items():
+    data_app.command(_name)(_command)

@@ -38,9 +38,9 @@ def data_card(
     Example: vision data card data/manifest.csv --creator "A. Person"
     """
     from vision.data.check import check_labelled_table
-    from vision.data.data_card import CARD_FILE, render_data_card, renewed_card, stale_keys
-    from vision.data.data_set_facts import check_facts, stated_facts
     from vision.data.manifest import load_manifest
+    from vision.data.sharing.data_card import CARD_FILE, render_data_card, renewed_card, stale_keys
+    from vision.data.sharing.data_set_facts import check_facts, stated_facts
     from vision.files import write_whole_text
     from vision.taxonomy import load_taxonomy
 

@@ -38,15 +38,15 @@ def data_croissant(
     import json
 
     from vision.data.check import check_labelled_table
-    from vision.data.croissant import (
+    from vision.data.manifest import load_manifest
+    from vision.data.sharing.croissant import (
         CROISSANT_FILE,
         describe_in_croissant,
         find_extra_pictures,
         find_gaps,
         find_misread_columns,
     )
-    from vision.data.data_set_facts import check_facts, stated_facts
-    from vision.data.manifest import load_manifest
+    from vision.data.sharing.data_set_facts import check_facts, stated_facts
     from vision.files import write_whole_text
     from vision.taxonomy import load_taxonomy
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vision.bundle import Bundle
-    from vision.data.duplicate_thumbnails import SeenPictures
-    from vision.data.duplicates import Duplicates
+    from vision.data.duplication.duplicates import Duplicates
+    from vision.data.duplication.thumbnails import SeenPictures
     from vision.data.manifest import Manifest
 
 MOST_LISTED = 20
@@ -61,7 +61,7 @@ def data_duplicates(
     Example: vision data duplicates data/manifest.csv -o pairs.csv --page duplicates --group
     """
     need_data_extra()
-    from vision.data.duplicate_pages import save_pairs, write_duplicate_page
+    from vision.data.duplication.pages import save_pairs, write_duplicate_page
     from vision.data.manifest import load_manifest
 
     _check_paths(manifest_path, output, page_dir, grouped_path if group else None)
@@ -87,7 +87,7 @@ def data_duplicates(
 
 def _check_paths(manifest_path: Path, output: Path | None, page_dir: Path | None, grouped_path: Path | None) -> None:
     """Refuse places that cannot be written to before pictures are read, which may take minutes."""
-    from vision.data.duplicate_pages import check_pairs_path
+    from vision.data.duplication.pages import check_pairs_path
 
     if output is not None:
         check_pairs_path(output)
@@ -108,9 +108,9 @@ def _found(
 ) -> Duplicates:
     """Everything that is done before something is printed or written."""
     from vision.bundle import load_bundle
-    from vision.data.duplicate_pairs import find_pairs
-    from vision.data.duplicate_thumbnails import see_pictures
-    from vision.data.duplicates import judge_pairs
+    from vision.data.duplication.duplicates import judge_pairs
+    from vision.data.duplication.pairs import find_pairs
+    from vision.data.duplication.thumbnails import see_pictures
     from vision.files import default_cache_folder
 
     bundle = load_bundle(model) if model is not None else None
@@ -154,7 +154,7 @@ def embed_pictures(
 
 
 def _print_summary(found: Duplicates) -> None:
-    from vision.data.duplicate_pages import KIND_TEXTS
+    from vision.data.duplication.pages import KIND_TEXTS
 
     for row in found.pairs.head(MOST_LISTED).iter_rows(named=True):
         what = ["leak"] * row["is_leak"] + ["two labels"] * row["is_contradiction"] + [row["kind"]]

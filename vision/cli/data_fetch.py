@@ -15,10 +15,10 @@ from vision.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from vision.data.fetch_downloads import Progress
-    from vision.data.fetch_journal import Decision
-    from vision.data.sources import ClassQuery, Site, SourcesFile
-    from vision.data.web_client import PoliteClient
+    from vision.data.fetching.downloads import Progress
+    from vision.data.fetching.journal import Decision
+    from vision.data.fetching.sources import ClassQuery, Site, SourcesFile
+    from vision.data.fetching.web_client import PoliteClient
 
 SourcesArgument = Annotated[
     Path, typer.Argument(metavar="SOURCES", help="What to ask for: a file such as datasets/air_defence/sources.yaml.")
@@ -64,11 +64,11 @@ def data_fetch(
     Example: vision data fetch datasets/air_defence/sources.yaml -o data/air-defence --contact you@your.domain --dry-run
     """
     need_data_extra()
-    from vision.data.fetch import FetchOptions, fetch
-    from vision.data.fetch_sites import OpenSites
-    from vision.data.fetch_summary import dry_run_lines, summary_lines
+    from vision.data.fetching.fetch import FetchOptions, fetch
+    from vision.data.fetching.sites import OpenSites
+    from vision.data.fetching.sources import load_sources
+    from vision.data.fetching.summary import dry_run_lines, summary_lines
     from vision.data.licences import LicencePolicy
-    from vision.data.sources import load_sources
     from vision.taxonomy import load_taxonomy
 
     taxonomy = load_taxonomy(taxonomy_path)
@@ -115,7 +115,7 @@ def needed_contact(contact: str | None, sources_file: SourcesFile) -> str:
 
 def told_client(contact: str, site: Site) -> PoliteClient:
     """A client that tells on stderr why it waits."""
-    from vision.data.fetch_sites import polite_client
+    from vision.data.fetching.sites import polite_client
 
     return polite_client(contact, site, lambda wait_s, why: say(f"waiting {wait_s:.0f} s: {why}"))
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Sequence
 
-    from vision.data.import_pictures import ImportOptions, PictureTask
-    from vision.data.import_source import ImportSource, LeftOut, SourceFormat
-    from vision.data.importing import ImportedDataSet
+    from vision.data.importing.importing import ImportedDataSet
+    from vision.data.importing.pictures import ImportOptions, PictureTask
+    from vision.data.importing.source import ImportSource, LeftOut, SourceFormat
 
 _MOST_REASONS_TOLD = 20
 
@@ -81,10 +81,10 @@ def data_import(
 
     Exit code 1 if pictures or boxes are broken or missing; they stand in left_out.csv.
     """
-    from vision.data.import_columns import parse_column_options
-    from vision.data.import_labels import check_no_unknown_labels, map_labels, parse_label_options, with_classes
-    from vision.data.importing import MANIFEST_NAME, import_data_set, open_source, plan_pictures
-    from vision.data.whole_folder import check_new_folder
+    from vision.data.importing.columns import parse_column_options
+    from vision.data.importing.importing import MANIFEST_NAME, import_data_set, open_source, plan_pictures
+    from vision.data.importing.labels import check_no_unknown_labels, map_labels, parse_label_options, with_classes
+    from vision.data.importing.whole_folder import check_new_folder
     from vision.taxonomy import load_taxonomy
 
     options = _options(crop, margin, boxes_before_rotation, link, group_by_folder, group_by_name)
@@ -121,7 +121,7 @@ def _options(
     group_by_folder: bool,
     group_by_name: str,
 ) -> ImportOptions:
-    from vision.data.import_pictures import ImportOptions
+    from vision.data.importing.pictures import ImportOptions
 
     if group_by_folder and group_by_name:
         raise UsageError("--group-by-folder and --group-by-name do not go together; keep one of them")
@@ -148,7 +148,7 @@ def _with_stated(options: ImportOptions, *, licence: str, author: str, source_ur
     """The options with what the user says of all pictures; a licence that will be refused is told at once."""
     from dataclasses import replace
 
-    from vision.data.import_pictures import tidy_licence
+    from vision.data.importing.pictures import tidy_licence
     from vision.data.licences import LicencePolicy, licence_refusal
 
     stated = {"licence": tidy_licence(licence.strip()), "author": author.strip(), "source_url": source_url.strip()}
@@ -159,7 +159,7 @@ def _with_stated(options: ImportOptions, *, licence: str, author: str, source_ur
 
 
 def _format(name: str | None) -> SourceFormat | None:
-    from vision.data.import_source import SourceFormat
+    from vision.data.importing.source import SourceFormat
     from vision.errors import nearest_name_hint
 
     if name is None:
@@ -202,7 +202,7 @@ def _tell_plan(source: ImportSource, tasks: Sequence[PictureTask], output: Path)
 def _tell_result(done: ImportedDataSet) -> None:
     from collections import Counter
 
-    from vision.data.importing import LEFT_OUT_NAME
+    from vision.data.importing.importing import LEFT_OUT_NAME
 
     table = done.manifest.table
     for note in done.notes:

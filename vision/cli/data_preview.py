@@ -13,8 +13,8 @@ from vision.errors import OutputError, UsageError, nearest_name_hint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vision.data.contact_sheets import ShownPicture, Tile
     from vision.data.manifest import Manifest
+    from vision.data.statistics.contact_sheets import ShownPicture, Tile
 
 DEFAULT_PER_CLASS, DEFAULT_ROWS, DEFAULT_VIEWS = 12, 8, 6
 MAX_FAULTS_TOLD = 20
@@ -111,9 +111,9 @@ def _preview_run(config_path: Path, output: Path, overrides: list[str], rows: in
 
 
 def _preview_manifest(manifest_path: Path, output: Path, classes: list[str], per_class: int, seed: int) -> None:
-    from vision.data.contact_sheet_drawing import check_contact_sheet
-    from vision.data.contact_sheets import choose_pictures
     from vision.data.manifest import load_manifest
+    from vision.data.statistics.contact_sheet_drawing import check_contact_sheet
+    from vision.data.statistics.contact_sheets import choose_pictures
 
     is_one_sheet = bool(output.suffix) and not output.is_dir()
     if is_one_sheet:
@@ -143,9 +143,9 @@ def _write_one_sheet(
     manifest: Manifest, chosen: Mapping[str | None, Sequence[ShownPicture]], output: Path
 ) -> list[Tile]:
     """Write one sheet with a section for each label; the tiles that have a fault."""
-    from vision.data.contact_sheet_drawing import save_contact_sheet
-    from vision.data.contact_sheets import make_tiles
-    from vision.data.statistics_findings import pictures
+    from vision.data.statistics.contact_sheet_drawing import save_contact_sheet
+    from vision.data.statistics.contact_sheets import make_tiles
+    from vision.data.statistics.findings import pictures
 
     num_pictures = sum(map(len, chosen.values()))
     with progress_bar("reading pictures", num_pictures) as advance:
@@ -159,9 +159,9 @@ def _write_one_sheet(
 
 def _write_sheets(manifest: Manifest, chosen: Mapping[str | None, Sequence[ShownPicture]], folder: Path) -> list[Tile]:
     """Write a sheet for each label; the tiles that have a fault."""
-    from vision.data.contact_sheet_drawing import save_contact_sheet, sheet_file_names
-    from vision.data.contact_sheets import make_tiles
-    from vision.data.statistics_findings import pictures
+    from vision.data.statistics.contact_sheet_drawing import save_contact_sheet, sheet_file_names
+    from vision.data.statistics.contact_sheets import make_tiles
+    from vision.data.statistics.findings import pictures
 
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: a file, not a folder; choose another with --output")

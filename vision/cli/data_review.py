@@ -13,7 +13,7 @@ from vision.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from vision.data.manifest import Manifest
-    from vision.data.review_applying import AppliedReview
+    from vision.data.reviewing.applying import AppliedReview
     from vision.predictions import Prediction
     from vision.taxonomy import Taxonomy
     from vision.web.review_order import QueuedPicture
@@ -59,7 +59,7 @@ def data_review(
     """
     need_data_extra()
     from vision.data.manifest import load_manifest
-    from vision.data.reviewing import load_review, open_review_log
+    from vision.data.reviewing.decisions import load_review, open_review_log
     from vision.taxonomy import load_taxonomy
     from vision.web.review_order import rows_of_classes
     from vision.web.review_session import ReviewSession
@@ -108,8 +108,8 @@ def data_apply_review(
     Example: vision data apply-review fetched/manifest.csv -o fetched/reviewed.csv
     """
     from vision.data.manifest import Manifest, load_manifest, save_manifest
-    from vision.data.review_applying import DROPPED_FILE, apply_review, seen_from
-    from vision.data.reviewing import Verdict, load_review
+    from vision.data.reviewing.applying import DROPPED_FILE, apply_review, seen_from
+    from vision.data.reviewing.decisions import Verdict, load_review
     from vision.files import whole_file
     from vision.taxonomy import load_taxonomy
 
@@ -141,7 +141,7 @@ def data_apply_review(
 
 
 def _decisions_path(manifest: Manifest, given: Path | None) -> Path:
-    from vision.data.reviewing import DECISIONS_FILE
+    from vision.data.reviewing.decisions import DECISIONS_FILE
 
     return given or manifest.folder / DECISIONS_FILE
 

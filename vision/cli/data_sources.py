@@ -30,10 +30,10 @@ def data_sources(
     need_data_extra()
     from datetime import UTC, datetime
 
-    from vision.data.fetch_sites import OpenSites
-    from vision.data.fetch_summary import aligned
-    from vision.data.source_checks import check_lines, check_queries, mark_verified
-    from vision.data.sources import load_sources
+    from vision.data.fetching.sites import OpenSites
+    from vision.data.fetching.source_checks import check_lines, check_queries, mark_verified
+    from vision.data.fetching.sources import load_sources
+    from vision.data.fetching.summary import aligned
     from vision.taxonomy import load_taxonomy
 
     sources_file = load_sources(sources_path, load_taxonomy(taxonomy_path))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from vision.data.manifest import Problem
-    from vision.data.split_settings import SplitSettings
-    from vision.data.splitting import Splitting
+    from vision.data.splitting.settings import SplitSettings
+    from vision.data.splitting.splitting import Splitting
 
 MOST_WARNINGS_PER_KIND = 20
 
@@ -53,7 +53,7 @@ def data_split(
 
     Example: vision data split datasets/mine/manifest.csv --slice view --novel m1097-avenger
     """
-    from vision.data.split_settings import SplitSettings, parse_shares
+    from vision.data.splitting.settings import SplitSettings, parse_shares
 
     if by_author:
         need_data_extra()
@@ -72,8 +72,8 @@ def write_split(manifest_path: Path, output: Path, settings: SplitSettings, *, d
     """Split a manifest and tell what came of it."""
     from vision.data.manifest import copy_with_column, load_manifest
     from vision.data.manifest_files import check_ending
-    from vision.data.split_settings import check_can_be_split, check_slices
-    from vision.data.splitting import split_manifest
+    from vision.data.splitting.settings import check_can_be_split, check_slices
+    from vision.data.splitting.splitting import split_manifest
 
     check_ending(output)
     check_slices(manifest_path, settings.slices)
@@ -94,7 +94,7 @@ def write_split(manifest_path: Path, output: Path, settings: SplitSettings, *, d
 
 def tell(splitting: Splitting) -> None:
     """Print pictures by class and split, the slices' largest deviations, and every warning."""
-    from vision.data.split_report import class_shares, find_split_warnings, widest_in_slice
+    from vision.data.splitting.report import class_shares, find_split_warnings, widest_in_slice
 
     counted = class_shares(splitting)
     for line in share_lines(counted):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from vision.data.contact_sheets import Tile
     from vision.data.manifest import Manifest
-    from vision.data.statistics_figures import DataSetStatistics, LabelStatistics, SliceStatistics
+    from vision.data.statistics.contact_sheets import Tile
+    from vision.data.statistics.figures import DataSetStatistics, LabelStatistics, SliceStatistics
 
 MAX_AUTHORS_PRINTED, MAX_VALUES_PRINTED = 10, 8
 DEFAULT_PER_CLASS = 12
@@ -54,8 +54,8 @@ def data_stats(
         raise UsageError("--per-class and --seed choose the pictures of the page; say where it goes with --page DIR")
     from vision.data.licences import LicencePolicy
     from vision.data.manifest import load_manifest
-    from vision.data.statistics import data_set_statistics
-    from vision.data.statistics_page import check_may_write_page
+    from vision.data.statistics.page import check_may_write_page
+    from vision.data.statistics.statistics import data_set_statistics
     from vision.files import write_whole_text
     from vision.taxonomy import load_taxonomy
 
@@ -76,8 +76,8 @@ def _write_page(
     statistics: DataSetStatistics, manifest: Manifest, folder: Path, per_class: int, seed: int
 ) -> list[Tile]:
     """Write the page; the tiles that have a fault."""
-    from vision.data.contact_sheets import choose_pictures, make_tiles
-    from vision.data.statistics_page import write_statistics_page
+    from vision.data.statistics.contact_sheets import choose_pictures, make_tiles
+    from vision.data.statistics.page import write_statistics_page
 
     labels = [each.label for each in statistics.labels]
     chosen = choose_pictures(manifest, per_class=per_class, seed=seed, labels=labels)
@@ -92,7 +92,7 @@ def _write_page(
 def _print_statistics(statistics: DataSetStatistics) -> None:
     from rich.console import Console
 
-    from vision.data.statistics_findings import findings, pictures
+    from vision.data.statistics.findings import findings, pictures
 
     s = statistics
     console = Console(highlight=False, markup=False, emoji=False)
@@ -114,7 +114,7 @@ def _print_statistics(statistics: DataSetStatistics) -> None:
 
 
 def _print_classes(console: Console, statistics: DataSetStatistics) -> None:
-    from vision.data.statistics_findings import SPLIT_NAMES, splits_that_occur
+    from vision.data.statistics.findings import SPLIT_NAMES, splits_that_occur
 
     splits = splits_that_occur(statistics)
     table = _table("class", "pictures", *(SPLIT_NAMES[split] for split in splits))
@@ -169,7 +169,7 @@ def _print_authors(console: Console, statistics: DataSetStatistics) -> None:
 
 
 def _print_slice(console: Console, figures: SliceStatistics, labels: tuple[LabelStatistics, ...]) -> None:
-    from vision.data.statistics_findings import largest_labels
+    from vision.data.statistics.findings import largest_labels
 
     name = _cell(figures.column, 60)
     if figures.is_estimate:
@@ -202,7 +202,7 @@ def _print_sizes(console: Console, statistics: DataSetStatistics) -> None:
 
 
 def _print_years(console: Console, statistics: DataSetStatistics) -> None:
-    from vision.data.statistics_page import year_bars
+    from vision.data.statistics.page import year_bars
 
     ages = statistics.ages
     table = _table("years", "taken or published", "no date, fetched then")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from vision.data.attribution import attribution_line
 from vision.data.manifest import COLUMNS, Manifest
+from vision.data.sharing.attribution import attribution_line
 from vision.errors import PredictionsError
 from vision.evaluate.evaluation import SAME_PICTURE_NOVELTY, with_truth
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures, suspicious_labels

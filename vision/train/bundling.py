@@ -34,9 +34,9 @@ from vision.bundle import (
     load_bundle,
 )
 from vision.config import Config
-from vision.data.attribution import attribution_line, render_attribution
 from vision.data.licences import LicencePolicy
 from vision.data.preprocessing import Preprocessing, load_network_input, load_thumbnail
+from vision.data.sharing.attribution import attribution_line, render_attribution
 from vision.errors import BundleError
 from vision.files import sha256_of_file, whole_file, write_whole_text
 from vision.train.backbones import Backbone

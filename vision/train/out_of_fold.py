@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vision.classify.decision import calibrated_probabilities, decide
 from vision.classify.engine import NUM_NEAREST, nearest_similarities
 from vision.config import Config
-from vision.data.attribution import attribution_line
+from vision.data.sharing.attribution import attribution_line
 from vision.predictions import NearestImage, Prediction
 from vision.train.features import FeatureRecipe
 from vision.train.folds import group_folds

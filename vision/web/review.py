@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from vision.data.reviewing import UNKNOWN_CLASS, Verdict
+from vision.data.reviewing.decisions import UNKNOWN_CLASS, Verdict
 from vision.errors import ImageError, OutputError, ReviewError, UsageError, VisionError
 from vision.pages import page_environment
 from vision.taxonomy import Taxonomy

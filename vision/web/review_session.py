@@ -17,7 +17,7 @@ from PIL import Image
 from vision.data.check import read_file_facts
 from vision.data.images import decode_image
 from vision.data.manifest import Manifest
-from vision.data.reviewing import UNDECIDED, UNKNOWN_CLASS, ReviewHistory, ReviewLine, ReviewLog, Verdict, now
+from vision.data.reviewing.decisions import UNDECIDED, UNKNOWN_CLASS, ReviewHistory, ReviewLine, ReviewLog, Verdict, now
 from vision.errors import ImageError, ManifestError, ReviewError, nearest_name_hint
 from vision.files import sha256_of_file
 from vision.taxonomy import Taxonomy

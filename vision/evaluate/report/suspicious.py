@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 from PIL import Image, ImageDraw
 
-from vision.data.attribution import attribution_line
 from vision.data.images import decode_image
 from vision.data.manifest import Manifest, parse_box
+from vision.data.sharing.attribution import attribution_line
 from vision.errors import ImageError
 from vision.evaluate.report.pages import report_environment
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures

@@ -1,0 +1,208 @@
+"""The page and the table of pairs, and the command that writes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import run_vision
+from duplicate_pictures import scene, vary
+from PIL import Image
+
+from vision.cli.data import data_app
+from vision.cli.data_duplicates import embed_pictures
+from vision.data.duplication import pages as duplicate_pages
+from vision.data.duplication.duplicates import Duplicates, judge_pairs
+from vision.data.duplication.pages import save_pairs, write_duplicate_page
+from vision.data.duplication.pairs import find_pairs
+from vision.data.duplication.thumbnails import see_pictures
+from vision.data.manifest import load_manifest, manifest_from_rows, save_manifest
+from vision.data.preprocessing import Preprocessing
+from vision.errors import OutputError, VisionError
+
+ROWS = (
+    {"file_name": "a & <b>.jpg", "label": "tor-m1", "split": "train", "group": "parade"},
+    {"file_name": "copy.jpg", "label": "tor-m1", "split": "train"},
+    {"file_name": "second.jpg", "label": "tor-m1", "split": "train"},
+    {"file_name": "mirrored.jpg", "label": "tor-m2", "split": "test", "view": "side"},
+    {"file_name": "stranger.jpg", "label": "tor-m2", "split": "test"},
+)
+
+
+def picture(seed: int) -> Image.Image:
+    return scene(np.random.default_rng([98, seed]))
+
+
+def write_pictures(folder: Path, *more: dict[str, str]) -> Path:
+    """A copy within a split, a mirrored one with another label between splits, and a stranger."""
+    folder.mkdir()
+    first, second = picture(0), picture(1)
+    pictures = (first, vary(first, "crop 5 %", np.random.default_rng(0)), second, second, picture(2))
+    for row, image in zip(ROWS, pictures, strict=True):
+        image = vary(image, "flip", np.random.default_rng(0)) if row["file_name"] == "mirrored.jpg" else image
+        image.save(folder / row["file_name"], quality=90)
+    save_manifest(manifest_from_rows(folder / "manifest.csv", [*ROWS, *more]), folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Duplicates:
+    folder = tmp_path_factory.mktemp("pairs")
+    manifest = load_manifest(write_pictures(folder / "data"))
+    seen = see_pictures(manifest, folder / "cache")
+    return judge_pairs(manifest, seen, find_pairs(seen))
+
+
+def test_the_table_names_both_sides_leaks_first(found: Duplicates, tmp_path: Path) -> None:
+    save_pairs(found, tmp_path / "pairs.csv")
+    table = pl.read_csv(tmp_path / "pairs.csv")
+    columns = ["file_name", "other_file_name", "kind", "is_leak", "is_contradiction", "is_mirrored", "other_split"]
+    assert table.select(columns).rows() == [
+        ("second.jpg", "mirrored.jpg", "copy", True, True, True, "test"),
+        ("a & <b>.jpg", "copy.jpg", "copy", False, False, False, "train"),
+    ]
+
+
+def test_json_has_the_summary_too(found: Duplicates, tmp_path: Path) -> None:
+    save_pairs(found, tmp_path / "pairs.json")
+    content = json.loads((tmp_path / "pairs.json").read_text())
+    assert content["summary"]["clusters_in_several_splits"] == 1
+    assert [pair["kind"] for pair in content["pairs"]] == ["copy", "copy"]
+
+
+def test_another_ending_is_refused_with_those_that_there_are(found: Duplicates, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"pairs\.xlsx: pairs are written to \.csv or \.json, not to '\.xlsx'"):
+        save_pairs(found, tmp_path / "pairs.xlsx")
+
+
+def test_the_page_escapes_names_and_asks_no_network(found: Duplicates, tmp_path: Path) -> None:
+    text = write_duplicate_page(found, tmp_path).read_text()
+    assert "a &amp; &lt;b&gt;.jpg" in text
+    assert "<b>.jpg" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "<script" not in text
+
+
+def test_the_page_has_a_thumbnail_for_each_picture_shown(found: Duplicates, tmp_path: Path) -> None:
+    text = write_duplicate_page(found, tmp_path).read_text()
+    names = sorted(path.name for path in (tmp_path / "thumbnails").iterdir())
+    assert len(names) == 4
+    assert all(f'src="thumbnails/{name}"' in text for name in names)
+
+
+def test_the_page_tells_how_many_pairs_it_leaves_out(
+    found: Duplicates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicate_pages, "MAX_PAIRS", 1)
+    text = write_duplicate_page(found, tmp_path).read_text()
+    assert "1 of 2 pairs are shown" in text
+    assert text.count("<article") == 1
+    assert text.index("<article") < text.index("between splits</span>")
+
+
+def test_the_filter_works_without_a_script_and_nothing_is_cut_off(found: Duplicates, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    page = write_duplicate_page(found, tmp_path)
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": 390, "height": 800})
+        view.goto(page.as_uri())
+        view.click("label[for=show-leak]")
+        assert view.locator("article:visible").count() == 1
+        assert view.evaluate("document.documentElement.scrollWidth") == 390
+        assert view.evaluate("[...document.images].every(i => i.loading === 'lazy' || i.naturalWidth > 0)")
+        browser.close()
+
+
+def test_groups_are_written_with_all_columns_kept(found: Duplicates) -> None:
+    grouped, num_changed = found.with_groups()
+    groups = grouped.table["group"].to_list()
+    assert groups[:2] == ["parade", "parade"]
+    assert groups[2] == groups[3] == f"copies-{found.seen.digests[2][:12]}"
+    assert groups[4] is None
+    assert num_changed == 3
+    assert grouped.table.drop("group").equals(found.manifest.table.drop("group"))
+
+
+def test_a_leak_exits_with_3_and_groups_are_written_to_the_manifest(tmp_path: Path) -> None:
+    manifest_path = write_pictures(tmp_path / "data")
+    done = run_vision("data", "duplicates", manifest_path, "--group", "--cache", tmp_path / "cache")
+    assert done.returncode == 3, done.stderr
+    assert "leak, two labels, copy" in done.stdout
+    assert "3 rows have another group than before" in done.stdout
+    table = load_manifest(manifest_path).table
+    assert table["group"].null_count() == 1
+    assert table["view"].to_list() == [None, None, None, "side", None]
+    again = run_vision("data", "duplicates", manifest_path, "--group", "--cache", tmp_path / "cache")
+    assert "0 rows have another group than before" in again.stdout
+
+
+def test_a_broken_picture_is_told_with_its_line_and_exits_with_1_where_there_is_no_leak(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    picture(0).save(tmp_path / "a.jpg")
+    (tmp_path / "manifest.csv").write_text("file_name,label\na.jpg,tor-m1\nbroken.jpg,tor-m1\n")
+    done = run_vision("data", "duplicates", tmp_path / "manifest.csv", "--cache", tmp_path / "cache")
+    assert done.returncode == 1
+    assert "manifest.csv:3: broken.jpg: not a picture" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-o", "manifest.csv"), "is the manifest itself"),
+        (("-o", "pairs.txt"), "written to .csv or .json"),
+        (("--grouped", "new.csv"), "give --group too"),
+        (("--group", "--grouped", "elsewhere/new.csv"), "is in another folder"),
+        (("--group", "--grouped", "new.txt"), "end it in '.csv'"),
+        (("--page", "manifest.csv"), "--page takes a folder"),
+        (("--model", "nowhere"), "nowhere"),
+        (("--min-similarity", "0.9"), "give --model too"),
+    ],
+)
+def test_mistakes_are_told_before_pictures_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    (tmp_path / "manifest.csv").write_text("file_name,label\na.jpg,tor-m1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VisionError, match=message):
+        data_app(["duplicates", "manifest.csv", *arguments], standalone_mode=False)
+    assert "a.jpg" not in capsys.readouterr().err
+
+
+def test_a_bundle_embeds_each_different_picture_once_and_in_order(
+    found: Duplicates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class MeanColours:
+        def __init__(self, bundle: object) -> None:
+            pass
+
+        def graph_outputs(self, network_input: np.ndarray) -> SimpleNamespace:
+            return SimpleNamespace(embedding=network_input.mean(axis=(1, 2)))
+
+    preprocessing = Preprocessing(
+        input_px=8, fit="squash", mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear", box_margin=0
+    )
+    bundle = SimpleNamespace(
+        reference=SimpleNamespace(embeddings=np.zeros((1, 3))), info=SimpleNamespace(preprocessing=preprocessing)
+    )
+    monkeypatch.setattr("vision.classify.engine.Engine", MeanColours)
+    steps: list[int] = []
+    embeddings = embed_pictures(found.manifest, found.seen, bundle, steps.append)
+    paths = [found.manifest.image_path(found.manifest.file_names[row]) for row in found.seen.rows.tolist()]
+    colours = [np.asarray(Image.open(path)).mean(axis=(0, 1)) / 255 for path in paths]
+    assert embeddings == pytest.approx(np.array(colours), abs=0.02)
+    assert len(steps) == len(paths)

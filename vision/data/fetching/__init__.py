@@ -1,0 +1,1 @@
+"""Fetching openly licensed pictures from the web."""

@@ -1,0 +1,1 @@
+"""Making a data set of folders, tables and boxes."""

@@ -1,0 +1,168 @@
+"""Tables with one row per picture: CSV, JSON lines and Parquet of any columns, and Hugging Face's `metadata` files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from vision.data.importing.columns import choose_columns
+from vision.data.importing.source import (
+    SPLIT_NAMES,
+    Entry,
+    ImportSource,
+    SourceBox,
+    SourceFormat,
+    find_files,
+    find_named_picture,
+)
+from vision.data.manifest import SPLITS, parse_box
+from vision.errors import InputPathError, UsageError, nearest_name_hint
+
+TABLE_ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
+METADATA_NAMES = frozenset(f"metadata{ending}" for ending in TABLE_ENDINGS)
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> ImportSource:
+    """One entry per row of a table; paths in it are relative to its folder, or absolute.
+
+    Args:
+        path: A `.csv`, `.jsonl` or `.parquet` file.
+        columns: The manifest's column by the table's column, as the user says; an empty text leaves a column out.
+
+    Raises:
+        InputPathError: The file cannot be read.
+        UsageError: It has no columns for the picture and the label, or some that a manifest cannot have.
+    """
+    source = ImportSource(SourceFormat.CSV, path.parent)
+    _add_table(source, path, columns, None)
+    _check_splits(source)
+    return source
+
+
+def read_hugging_face_folder(root: Path, columns: Mapping[str, str]) -> ImportSource:
+    """One entry per row of every `metadata` file beneath a folder; splits by folder names, as Hugging Face has them.
+
+    Raises:
+        InputPathError: A file cannot be read.
+        UsageError: One has no columns for the picture and the label, or some that a manifest cannot have.
+    """
+    source = ImportSource(SourceFormat.HUGGINGFACE, root)
+    for path in find_metadata_files(root):
+        _add_table(source, path, columns, root)
+    _check_splits(source)
+    return source
+
+
+def find_metadata_files(root: Path) -> list[Path]:
+    """Every `metadata.csv`, `.jsonl` or `.parquet` beneath a folder."""
+    return [path for path in find_files(root) if path.name in METADATA_NAMES]
+
+
+def _add_table(source: ImportSource, path: Path, columns: Mapping[str, str], root: Path | None) -> None:
+    table = _table_in(path)
+    choice = choose_columns(path, table, columns)
+    source.notes.extend(note for note in choice.notes if note not in source.notes)
+    label_names = _label_names_of_hugging_face(path, choice.label)
+    wanted = [choice.picture, choice.label, *choice.others]
+    texts = table.select(pl.col(name).cast(pl.String).str.strip_chars() for name in wanted)
+    for place, row in zip(_places(path, table), texts.iter_rows(), strict=True):
+        name, label, *others = (value or "" for value in row)
+        values = {ours: value for ours, value in zip(choice.others.values(), others, strict=True) if value}
+        _add_row(source, path, place, name, label_names.get(label, label), values, root)
+
+
+def _add_row(
+    source: ImportSource, path: Path, place: str, name: str, label: str, values: dict[str, str], root: Path | None
+) -> None:
+    if not name:
+        source.leave_out("", place, "names no picture", label=label)
+    elif "://" in name:
+        source.leave_out(name, place, "is an address, not a file; download it first", label=label)
+    else:
+        picture = find_named_picture(name, (path.parent,))
+        if root is not None and "split" not in values and (split := _split_of_folders(picture, root)):
+            values["split"] = split
+        try:
+            box = _box(values.pop("box", ""))
+        except ValueError as error:
+            source.leave_out(picture, place, f"box is not 'x y width height' in px ({error})", label=label)
+            return
+        source.entries.append(Entry(str(picture), label, place, values, box))
+
+
+def _box(text: str) -> SourceBox | None:
+    return SourceBox(*parse_box(text)) if text else None
+
+
+def _split_of_folders(picture: Path, root: Path) -> str:
+    """The split that the first folder beneath `root` with the name of one says."""
+    folders = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
+    return next((SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES), "")
+
+
+def _table_in(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+        if path.suffix == ".csv":
+            # All columns as text: a label '007' stays one.
+            return pl.read_csv(path, infer_schema=False)
+        return pl.read_ndjson(path, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputPathError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
+
+
+def _places(path: Path, table: pl.DataFrame) -> Iterator[str]:
+    """`file:line` of each row; `file: row N` for Parquet."""
+    if path.suffix == ".parquet":
+        return (f"{path}: row {row}" for row in range(1, len(table) + 1))
+    if path.suffix != ".csv":
+        with path.open("rb") as stream:
+            lines = [number for number, line in enumerate(stream, start=1) if line.strip()]
+        return (f"{path}:{line}" for line in lines)
+    texts = [pl.col(name).str.count_matches("\n").fill_null(0) for name in table.columns]
+    breaks = table.select(pl.sum_horizontal(texts).alias("n"))["n"]
+    first = 2 + sum(name.count("\n") for name in table.columns)
+    lines = (breaks.cum_sum().shift(1, fill_value=0) + pl.int_range(first, len(table) + first, eager=True)).to_list()
+    return (f"{path}:{line}" for line in lines)
+
+
+def _label_names_of_hugging_face(path: Path, label: str) -> dict[str, str]:
+    """Names of the numbers in a Parquet's label column, where `datasets` has noted them as a ClassLabel."""
+    if path.suffix != ".parquet":
+        return {}
+    try:
+        noted = json.loads(pl.read_parquet_metadata(path).get("huggingface", "{}"))
+        names = noted["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {str(number): str(name) for number, name in enumerate(names)} if isinstance(names, list) else {}
+
+
+def _check_splits(source: ImportSource) -> None:
+    """Give every entry one of our splits.
+
+    Raises:
+        UsageError: With each split that is none, and how often it is there.
+    """
+    found = Counter(entry.values["split"] for entry in source.entries if "split" in entry.values)
+    unknown = {split: count for split, count in found.items() if split.lower() not in SPLIT_NAMES}
+    if unknown:
+        lines = [
+            f"split '{split}' ({count} times) is none{nearest_name_hint(split, SPLIT_NAMES)}"
+            for split, count in unknown.items()
+        ]
+        remedy = f"splits are {', '.join(SPLITS)}; leave the column out with --column split="
+        raise UsageError("\n".join([*lines[:20], remedy]))
+    for entry in source.entries:
+        if isinstance(entry.values, dict) and "split" in entry.values:
+            entry.values["split"] = SPLIT_NAMES[entry.values["split"].lower()]
+    if renamed := sorted({split for split in found if SPLIT_NAMES[split.lower()] != split}):
+        source.notes.append(
+            "splits are renamed: " + ", ".join(f"{split} to {SPLIT_NAMES[split.lower()]}" for split in renamed)
+        )

@@ -1,0 +1,1 @@
+"""Decisions of people who looked at pictures."""

@@ -1,0 +1,1 @@
+"""What has to travel with a data set: attribution, card, Croissant."""

@@ -1,0 +1,1 @@
+"""Dividing a data set by group."""
