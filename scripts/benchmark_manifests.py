@@ -37,7 +37,17 @@ LICENCES = {"CC-BY-SA-4.0": 0.5, "CC-BY-2.0": 0.25, "CC0-1.0": 0.15, "CC-BY-SA-3
 VIEWS = ("front", "front-quarter", "side", "rear-quarter", "rear")
 WEATHERS = ("clear", "cloud", "snow", "night")
 COMMANDS = {
-    "split": ("split", "{manifest}", "-o", "{folder}/split{ending}", "--slice", "view", "--slice", "weather"),
+    "split": (
+        "split",
+        "{manifest}",
+        "-o",
+        "{folder}/split{ending}",
+        "--overwrite",
+        "--slice",
+        "view",
+        "--slice",
+        "weather",
+    ),
     "check": ("check", "{folder}/split{ending}", "--skip-files"),
     "stats": ("stats", "{folder}/split{ending}"),
 }

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 from command_line import REPOSITORY, run_vision
 from drawings import write_drawings
 
 from vision.bundle import Bundle, load_bundle
 from vision.classify.engine import Engine
+
+# Machines are shared: how long an example takes says nothing of the code.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests side by side share the cores; threads that spin while they wait would be in each other's way.
@@ -47,3 +57,16 @@ def bundle(drawn_run: Path) -> Bundle:
 @pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
     return Engine(bundle)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's chromium; tests that need it are skipped where it is missing."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()

@@ -62,7 +62,7 @@ class _Planted:
 
 
 def metadata(
-    author: str = "Ann Author", licence: str = "CC BY-SA 4.0", licence_url: str = BY_SA_4, **more: object
+    author: str = "A. Person", licence: str = "CC BY-SA 4.0", licence_url: str = BY_SA_4, **more: object
 ) -> dict[str, Any]:
     """`extmetadata` as Commons gives it; more fields by name, such as `DateTimeOriginal`."""
     told = {"Artist": author, "LicenseShortName": licence, "LicenseUrl": licence_url, **more}

@@ -61,6 +61,21 @@ def write_whole_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder or beneath it, whatever its name says and links lead to.
+
+    Args:
+        path: Of a file that need not be there.
+        folder: Resolved already, as many files are asked about.
+
+    Raises:
+        OSError: The path cannot be followed.
+        RuntimeError: A loop of symbolic links, in Python 3.11 and 3.12.
+        ValueError: It is none: a NUL in the name.
+    """
+    return path.resolve().is_relative_to(folder)
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 lower-case hex digits."""
     with path.open("rb") as stream:

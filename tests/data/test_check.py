@@ -487,3 +487,64 @@ def test_the_command_counts_rows_that_it_does_not_list(tmp_path: Path) -> None:
     assert done.stdout.count("not 'x y width height'") == 50
     assert f"... and {2 * MOST_LISTED_ROWS - 50} more of kind 'wrong box'" in done.stdout
     assert f"{2 * MOST_LISTED_ROWS} wrong box" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("other", ["./a.png", ".//a.png", "././a.png"])
+def test_one_file_under_two_spellings_is_a_repeated_row(tmp_path: Path, other: str) -> None:
+    manifest = manifest_of(tmp_path, row("a.png"), row(other, split="test"))
+    assert table_problems(manifest) == [
+        f"m.csv:3: file_name '{other}': stands already at m.csv:2 as 'a.png'; keep one of the rows"
+    ]
+    assert len(table_problems(manifest_of(tmp_path, row("x/a.png"), row("x/./a.png"), row("x//a.png")))) == 2
+
+
+def test_equal_digests_in_two_splits_are_a_leak_without_opening_a_file(tmp_path: Path) -> None:
+    rows = [row("a.png", sha256="AB" * 32), row("b.png", sha256="ab" * 32, split="test"), row("c.png", split="test")]
+    (problem,) = table_problems(manifest_of(tmp_path, *rows))
+    assert problem.startswith("m.csv:3: sha256 'abab")
+    assert "the same file stands at m.csv:2 in split 'train', here in 'test': a leak" in problem
+    assert table_problems(manifest_of(tmp_path, rows[0], {**rows[1], "split": "train"})) == []
+
+
+def test_a_leak_that_the_digests_tell_is_not_told_again_by_the_files(tmp_path: Path) -> None:
+    sha256 = draw(tmp_path, "a.png", 1)
+    draw(tmp_path, "b.png", 1)
+    rows = [row("a.png", sha256=sha256), row("b.png", sha256=sha256, split="test")]
+    assert file_problems(manifest_of(tmp_path, *rows)) == []
+    assert len(file_problems(manifest_of(tmp_path, rows[0], {**rows[1], "sha256": None}))) == 1
+
+
+@pytest.mark.parametrize("column", ["group", "file_name", "label", "split"])
+def test_a_value_that_ends_in_a_blank_is_told(tmp_path: Path, column: str) -> None:
+    rows = [row("a.png", group="ev0"), row("b.png", group="ev0")]
+    told = table_problems(manifest_of(tmp_path, rows[0], {**rows[1], column: f"{rows[1][column]} "}))
+    assert f"m.csv:3: {column} '{rows[1][column]} ': begins or ends with a blank" in told[0]
+
+
+def test_a_manifest_without_rows_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("file_name,label\n")
+    assert table_problems(load_manifest(tmp_path / "m.csv")) == ["m.csv: has no rows; add a line for each picture"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_fix_keeps_order_types_and_empty_columns(tmp_path: Path, ending: str) -> None:
+    sha256 = draw(tmp_path, "a.png", 1)
+    path = tmp_path / f"m.{ending}"
+    before = pl.DataFrame(
+        {"empty": [None], "night": [True], "angle": [2.50], "label": ["tor-m1"], "file_name": ["a.png"]},
+        schema_overrides={"empty": pl.String},
+    )
+    {"csv": before.write_csv, "parquet": before.write_parquet, "jsonl": before.write_ndjson}[ending](path)
+    assert "filled in 3 cells" in run_vision("data", "check", path, "--fix").stderr
+    after = {"csv": pl.read_csv, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}[ending](path)
+    assert after.select(before.columns).equals(before)
+    assert [name for name in after.columns if name in before.columns] == before.columns
+    assert after.select("sha256", "width", "height").row(0) == (sha256, 30, 20)
+
+
+def test_fix_writes_nothing_where_a_column_is_at_fault(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", 1)
+    text = "file_name,label,width\na.png,tor-m1,wide\n"
+    (tmp_path / "m.csv").write_text(text)
+    assert "nothing filled in" in run_vision("data", "check", tmp_path / "m.csv", "--fix").stderr
+    assert (tmp_path / "m.csv").read_text() == text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,17 +97,6 @@ def _write(table: pl.DataFrame, folder: Path, settings: DecisionSettings | None 
 def _review(table: pl.DataFrame, settings: DecisionSettings | None = SETTINGS) -> Review:
     evaluation = evaluate_predictions(table, TAXONOMY, title="test", known_classes=CLASSES, num_replicates=5)
     return build_review(evaluation, table, TAXONOMY, settings)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 class Tab:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,22 @@ def test_a_request_that_comes_twice_is_carried_out_once(site: Site) -> None:
     for _ in range(2):
         assert site.post("undo", "back").json()["code"] == "."
     assert site.written() == [("large.jpg", "keep"), ("large.jpg", "undo")]
+
+
+def test_a_request_that_comes_again_before_it_is_answered_is_carried_out_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = site.session.decide
+
+    def slow(*asked: Any, **more: Any) -> None:
+        time.sleep(0.2)
+        decide(*asked, **more)
+
+    monkeypatch.setattr(site.session, "decide", slow)
+    with ThreadPoolExecutor(2) as pool:
+        retries = [pool.submit(site.post, "decisions", "same", position=0, decision="keep") for _ in range(2)]
+    assert [retry.result().status_code for retry in retries] == [200, 200]
+    assert site.written() == [("large.jpg", "keep")]
 
 
 @pytest.mark.parametrize(

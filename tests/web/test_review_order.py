@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from vision.cli import data_review
 from vision.data.manifest import Manifest, manifest_from_rows
-from vision.errors import ManifestError
+from vision.errors import ManifestError, UsageError
 from vision.predictions import ClassProbability, Prediction
 from vision.taxonomy import load_taxonomy
 from vision.web.review_order import QueuedPicture, num_odd, queue_oddest_first, rows_of_classes
@@ -94,3 +95,12 @@ def test_predictions_are_found_by_path_and_not_by_another_file_of_the_name(tmp_p
     queue, num_judged = queue_oddest_first(manifest, [0, 1], answers, TAXONOMY)
     assert num_judged == 1
     assert queue[0].says == "gepard"
+
+
+def test_a_model_whose_answers_fit_no_row_is_told_with_place_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_review, "_classified", lambda *asked: [])
+    manifest = manifest_from_rows(tmp_path / "m.csv", [{"file_name": "a.png", "label": "shilka", "sha256": "00"}])
+    with pytest.raises(UsageError, match=r"m\.csv: no picture is the file that its sha256 says.*check --fix"):
+        data_review._queue(manifest, [0], tmp_path / "bundle", None, load_taxonomy())

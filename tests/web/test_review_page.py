@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -61,12 +60,12 @@ class Sitting:
 class Served:
     """The same page from this process: starts in no time, for tests that need no command."""
 
-    def __init__(self, manifest_path: Path, decisions: Path) -> None:
+    def __init__(self, manifest_path: Path, decisions: Path, *, again: bool = False) -> None:
         manifest = load_manifest(manifest_path)
         self._stack = ExitStack()
         log = self._stack.enter_context(open_review_log(decisions))
         queue = queue_without_model(rows_of_classes(manifest, []))
-        session = ReviewSession(manifest, queue, load_taxonomy(), log, load_review(decisions).lines)
+        session = ReviewSession(manifest, queue, load_taxonomy(), log, load_review(decisions).lines, again=again)
         listener = self._stack.enter_context(open_listener(0))
         self.address = f"http://127.0.0.1:{listener.getsockname()[1]}/t0ken/"
         config = uvicorn.Config(build_review_app(session, "t0ken"), log_level="warning", lifespan="off")
@@ -113,17 +112,6 @@ class Tab:
         return str(self.page.locator(selector).first.inner_text())
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def start() -> Iterator[Callable[..., Sitting]]:
     started: list[Sitting] = []
@@ -142,8 +130,8 @@ def start() -> Iterator[Callable[..., Sitting]]:
 def serve() -> Iterator[Callable[..., Served]]:
     started: list[Served] = []
 
-    def begin(manifest: Path, decisions: Path | None = None) -> Served:
-        started.append(Served(manifest, decisions or manifest.parent / DECISIONS_FILE))
+    def begin(manifest: Path, decisions: Path | None = None, *, again: bool = False) -> Served:
+        started.append(Served(manifest, decisions or manifest.parent / DECISIONS_FILE, again=again))
         return started[-1]
 
     yield begin
@@ -281,6 +269,27 @@ def test_side_by_side_all_but_the_marked_are_kept(browser: Any, tmp_path: Path, 
     decided = {name: decision for name, decision, _ in _decided(manifest)}
     assert decided == {f"{n}.png": "wreck" if n == 2 else "keep" for n in range(13) if n not in (5, 6)}
     assert tab.faults == [fault for fault in tab.faults if "422" in fault]
+
+
+def test_what_was_decided_stands_when_all_are_looked_at_again_side_by_side(
+    browser: Any, tmp_path: Path, serve: Callable[..., Served]
+) -> None:
+    manifest = _manifest(tmp_path, 6)
+    tab = Tab(browser, serve(manifest, again=True))
+    tab.press("r", "w", "n", "Enter", "s", "k")
+    tab.page.reload()
+    tab.page.wait_for_selector("body[data-ready]")
+    tab.press("g")
+    tab.until("document.querySelectorAll('.cell').length === 6")
+    marks = tab.page.locator(".cell .mark").all_inner_texts()
+    assert marks == ["reject", "wreck", "not this class", "alone, later"]
+    tab.press("Enter")
+    tab.until("document.getElementById('place').innerText.startsWith('picture 4')")  # the skipped one, alone
+    standing = {name: decision for name, decision, _ in _decided(manifest)}
+    assert standing == {
+        **{"0.png": "reject", "1.png": "wreck", "2.png": "not-this-class", "3.png": "skip"},
+        **{"4.png": "keep", "5.png": "keep"},
+    }
 
 
 def test_the_mouse_alone_is_enough(browser: Any, tmp_path: Path, serve: Callable[..., Served]) -> None:

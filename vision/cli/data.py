@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,12 +20,17 @@ from vision.cli.data_split import data_split
 from vision.cli.data_stats import data_stats
 from vision.cli.data_suspicious import data_suspicious
 from vision.cli.terminal import (
+    ManifestArgument,
     Policy,
     TaxonomyOption,
     printable,
     progress_bar,
+    refuse_overwriting_input,
     say,
 )
+
+if TYPE_CHECKING:
+    from vision.data.manifest import Manifest
 
 data_app = typer.Typer(help="Build data sets, with their licences, and keep them clean.", no_args_is_help=True)
 
@@ -33,7 +38,7 @@ MOST_PROBLEMS_PER_KIND = 50
 
 
 def data_check(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     policy: Annotated[Policy, typer.Option("--policy", help="Licences to allow.")] = Policy.OPEN,
     fix: Annotated[bool, typer.Option("--fix", help="Fill in empty sha256, width and height from the files.")] = False,
     min_images: Annotated[int, typer.Option("--min-images", min=1, help="Fewest pictures of a class to train on.")] = 5,
@@ -48,7 +53,7 @@ def data_check(
 
 
 def data_attribution(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
 ) -> None:
     """Write the page that names title, author, source, licence and changes of every picture."""
@@ -56,6 +61,7 @@ def data_attribution(
     from vision.data.sharing.attribution import render_attribution
     from vision.files import write_whole_text
 
+    refuse_overwriting_input(output, manifest_path)
     manifest = load_manifest(manifest_path)
     write_whole_text(
         output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
@@ -77,11 +83,12 @@ def check_data(
         with_file_facts,
     )
     from vision.data.licences import LicencePolicy
-    from vision.data.manifest import read_manifest, save_manifest
+    from vision.data.manifest import read_manifest
     from vision.taxonomy import load_taxonomy
 
     loaded_taxonomy = load_taxonomy(taxonomy_path)
     manifest, problems = read_manifest(manifest_path, CHECKED_COLUMNS if skip_files else None)
+    has_wrong_columns = any(not problem.is_warning for problem in problems)
     problems = problems + find_manifest_problems(
         manifest, loaded_taxonomy, LicencePolicy(policy.value), min_images=min_images
     )
@@ -90,14 +97,7 @@ def check_data(
             facts = read_file_facts(manifest, on_progress=lambda: advance(1))
         problems += find_file_problems(manifest, facts)
         if fix:
-            filled = with_file_facts(manifest, facts)
-            num_filled = sum(
-                manifest.table[name].null_count() - filled.table[name].null_count()
-                for name in ("sha256", "width", "height")
-            )
-            if num_filled:
-                save_manifest(filled, manifest_path)
-            say(f"{manifest_path}: filled in {num_filled} cells")
+            _fill_in(manifest, with_file_facts(manifest, facts), has_wrong_columns=has_wrong_columns)
     faults = [problem for problem in problems if not problem.is_warning]
     shown: Counter[str] = Counter()
     for problem in problems:
@@ -112,6 +112,23 @@ def check_data(
     print(f"{manifest_path}: {len(manifest.table)} rows, {labels} classes: {summary}")
     if faults:
         raise typer.Exit(4 if all(problem.is_licence for problem in faults) else 3)
+
+
+def _fill_in(manifest: Manifest, filled: Manifest, *, has_wrong_columns: bool) -> None:
+    """Write the cells that were filled in; all else in the file stays as it is."""
+    from vision.data.manifest import copy_with_columns
+
+    if has_wrong_columns:
+        say(f"{manifest.path}: nothing filled in, as its columns are at fault; mend what is told, then use --fix again")
+        return
+    nums_filled = {
+        name: manifest.table[name].null_count() - filled.table[name].null_count()
+        for name in ("sha256", "width", "height")
+    }
+    changed = [name for name, number in nums_filled.items() if number]
+    if changed:
+        copy_with_columns(manifest.path, manifest.path, filled.table.select(changed))
+    say(f"{manifest.path}: filled in {sum(nums_filled.values())} cells")
 
 
 # In the order in which they are used, which is that of the help.

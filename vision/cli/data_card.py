@@ -7,24 +7,28 @@ from typing import Annotated
 
 import typer
 
-from vision.cli.terminal import TaxonomyOption, say
+from vision.cli.facts_options import (
+    CreatorsOption,
+    DateOption,
+    DescriptionOption,
+    NameOption,
+    UrlOption,
+    VersionOption,
+)
+from vision.cli.terminal import ManifestArgument, TaxonomyOption, refuse_overwriting_input, say
 
 
 def data_card(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The card to write. Default: README.md beside the manifest.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of the data set. Default: the folder's name.")] = None,
-    description: Annotated[str | None, typer.Option("--description", help="What it is, in a sentence.")] = None,
-    url: Annotated[str, typer.Option("--url", help="Page of the data set.")] = "",
-    version: Annotated[str, typer.Option("--version", help="MAJOR.MINOR.PATCH.")] = "1.0.0",
-    creators: Annotated[
-        list[str] | None, typer.Option("--creator", help="Who put it together. May be repeated.")
-    ] = None,
-    date: Annotated[
-        str, typer.Option("--date", help="When it was published, YYYY-MM-DD. Default: the latest retrieved_at.")
-    ] = "",
+    name: NameOption = None,
+    description: DescriptionOption = None,
+    url: UrlOption = "",
+    version: VersionOption = "1.0.0",
+    creators: CreatorsOption = None,
+    date: DateOption = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write the whole card anew, what people wrote in it included.")
     ] = False,
@@ -35,7 +39,7 @@ def data_card(
     Writes README.md beside the manifest, with the front matter that Hugging Face reads. Where a card is already, its
     figures are renewed and what stands before and after them is kept.
 
-    Example: vision data card data/manifest.csv --creator "A. Person"
+    Example: vision data card data/manifest.csv --creator "Your Name"
     """
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
@@ -51,6 +55,7 @@ def data_card(
     check_facts(facts)
     check_labelled_table(manifest, taxonomy)
     target = output or manifest.folder / CARD_FILE
+    refuse_overwriting_input(target, manifest_path)
     is_new = overwrite or not target.exists()
     card = render_data_card(manifest, taxonomy, facts)
     write_whole_text(target, renewed_card(target, card, overwrite=overwrite))

@@ -7,25 +7,29 @@ from typing import Annotated
 
 import typer
 
-from vision.cli.terminal import TaxonomyOption, say
+from vision.cli.facts_options import (
+    CreatorsOption,
+    DateOption,
+    DescriptionOption,
+    NameOption,
+    UrlOption,
+    VersionOption,
+)
+from vision.cli.terminal import ManifestArgument, TaxonomyOption, refuse_overwriting_input, say
 from vision.errors import UsageError
 
 
 def data_croissant(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write. Default: croissant.json beside it.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of the data set. Default: the folder's name.")] = None,
-    description: Annotated[str | None, typer.Option("--description", help="What it is, in a sentence.")] = None,
-    url: Annotated[str, typer.Option("--url", help="Page of the data set.")] = "",
-    version: Annotated[str, typer.Option("--version", help="MAJOR.MINOR.PATCH.")] = "1.0.0",
-    creators: Annotated[
-        list[str] | None, typer.Option("--creator", help="Who put it together. May be repeated.")
-    ] = None,
-    date: Annotated[
-        str, typer.Option("--date", help="When it was published, YYYY-MM-DD. Default: the latest retrieved_at.")
-    ] = "",
+    name: NameOption = None,
+    description: DescriptionOption = None,
+    url: UrlOption = "",
+    version: VersionOption = "1.0.0",
+    creators: CreatorsOption = None,
+    date: DateOption = "",
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
     """Describe a data set in Croissant 1.1, which search engines and loaders of data sets read.
@@ -33,7 +37,7 @@ def data_croissant(
     Writes croissant.json beside the manifest, to be passed on with it; paths in it are relative. Run it again when the
     manifest has changed: it holds the manifest's digest.
 
-    Example: vision data croissant data/manifest.csv --url https://example.org/data --creator "A. Person"
+    Example: vision data croissant data/manifest.csv --url https://example.org/data --creator "Your Name"
     """
     import json
 
@@ -45,6 +49,7 @@ def data_croissant(
         find_extra_pictures,
         find_gaps,
         find_misread_columns,
+        num_missing_pictures,
     )
     from vision.data.sharing.data_set_facts import check_facts, stated_facts
     from vision.files import write_whole_text
@@ -52,6 +57,7 @@ def data_croissant(
 
     manifest, taxonomy = load_manifest(manifest_path), load_taxonomy(taxonomy_path)
     target = output or manifest.folder / CROISSANT_FILE
+    refuse_overwriting_input(target, manifest_path)
     if target.resolve().parent != manifest.folder.resolve():
         raise UsageError(f"--output {target}: its paths start at its folder; write it beside {manifest.path}")
     facts = stated_facts(
@@ -60,6 +66,11 @@ def data_croissant(
     check_facts(facts)
     check_labelled_table(manifest, taxonomy)
     described = describe_in_croissant(manifest, taxonomy, facts)
+    if len(manifest.table) and num_missing_pictures(manifest) == len(manifest.table):
+        say(
+            f"warning: {manifest.path}: none of its {len(manifest.table)} pictures is there, so a loader finds none; "
+            f"put them beneath {manifest.folder}"
+        )
     for warning in _warnings(find_gaps(described), find_misread_columns(manifest), find_extra_pictures(manifest)):
         say(f"warning: {warning}")
     write_whole_text(target, json.dumps(described, indent=1, ensure_ascii=False) + "\n")

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision.cli.terminal import CacheOption, need_data_extra, printable, progress_bars, say
+from vision.cli.terminal import (
+    CacheOption,
+    ManifestArgument,
+    need_data_extra,
+    printable,
+    progress_bars,
+    refuse_existing,
+    refuse_overwriting_input,
+    say,
+)
 from vision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ MOST_LISTED = 20
 
 
 def data_duplicates(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write all pairs to this file, .csv or .json.")
     ] = None,
@@ -47,6 +56,9 @@ def data_duplicates(
     grouped_path: Annotated[
         Path | None, typer.Option("--grouped", help="With --group: the manifest to write, instead of MANIFEST itself.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --grouped: replace another file that is there.")
+    ] = False,
     is_strict: Annotated[
         bool, typer.Option("--strict", help="Count pairs that are only similar or alike as copies, too.")
     ] = False,
@@ -61,15 +73,17 @@ def data_duplicates(
     Example: vision data duplicates data/manifest.csv -o pairs.csv --page duplicates --group
     """
     need_data_extra()
+    from vision.data.check import check_splits
     from vision.data.duplication.pages import save_pairs, write_duplicate_page
     from vision.data.manifest import load_manifest
 
-    _check_paths(manifest_path, output, page_dir, grouped_path if group else None)
+    _check_paths(manifest_path, output, page_dir, grouped_path if group else None, overwrite=overwrite)
     if grouped_path is not None and not group:
         raise UsageError("--grouped names the manifest that --group writes; give --group too")
     if min_similarity is not None and model is None:
         raise UsageError("--min-similarity is about a network's embeddings; give --model too")
     manifest = load_manifest(manifest_path)
+    check_splits(manifest)
     found = _found(manifest, model, min_similarity, is_strict=is_strict, cache=cache)
     _print_summary(found)
     if output is not None:
@@ -85,14 +99,15 @@ def data_duplicates(
         raise typer.Exit(1)
 
 
-def _check_paths(manifest_path: Path, output: Path | None, page_dir: Path | None, grouped_path: Path | None) -> None:
+def _check_paths(
+    manifest_path: Path, output: Path | None, page_dir: Path | None, grouped_path: Path | None, *, overwrite: bool
+) -> None:
     """Refuse places that cannot be written to before pictures are read, which may take minutes."""
     from vision.data.duplication.pages import check_pairs_path
 
     if output is not None:
         check_pairs_path(output)
-        if output.resolve() == manifest_path.resolve():
-            raise UsageError(f"{output}: is the manifest itself; -o is for the pairs, give another path")
+        refuse_overwriting_input(output, manifest_path)
     if page_dir is not None and page_dir.exists() and not page_dir.is_dir():
         raise UsageError(f"{page_dir}: is a file; --page takes a folder")
     if grouped_path is None:
@@ -101,6 +116,10 @@ def _check_paths(manifest_path: Path, output: Path | None, page_dir: Path | None
         raise UsageError(f"{grouped_path}: is in another folder than {manifest_path}, where its paths lead nowhere")
     if grouped_path.suffix != manifest_path.suffix:
         raise UsageError(f"{grouped_path}: end it in '{manifest_path.suffix}', as {manifest_path} does")
+    if grouped_path.resolve() != manifest_path.resolve():
+        refuse_existing(grouped_path, overwrite=overwrite)
+    if output is not None and output.resolve() == grouped_path.resolve():
+        raise UsageError(f"{output}: is given for the pairs and for the manifest; give two paths")
 
 
 def _found(
@@ -177,11 +196,11 @@ def _print_summary(found: Duplicates) -> None:
 
 
 def _write_groups(found: Duplicates, path: Path) -> None:
-    from vision.data.manifest import save_manifest
+    from vision.data.manifest import copy_with_column
 
-    grouped, num_changed = found.with_groups()
-    if num_changed or path != found.manifest.path:
-        save_manifest(grouped, path)
+    groups, num_changed = found.merged_groups()
+    if num_changed or path.resolve() != found.manifest.path.resolve():
+        copy_with_column(found.manifest.path, path, "group", groups)
     print(f"{path}: {num_changed} rows have another group than before")
     if found.num_leaks:
         say("warning: the splits are as they were; divide anew with vision data split")

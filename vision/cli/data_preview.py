@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision.cli.terminal import OverridesOption, need_training_extra, printable, progress_bar, say, spinner
+from vision.cli.terminal import (
+    OverridesOption,
+    need_training_extra,
+    printable,
+    progress_bar,
+    refuse_overwriting_input,
+    say,
+    spinner,
+)
 from vision.errors import OutputError, UsageError, nearest_name_hint
 
 if TYPE_CHECKING:
@@ -92,6 +100,7 @@ def _refuse_options(options: Mapping[str, object], why: str) -> None:
 
 def _preview_run(config_path: Path, output: Path, overrides: list[str], rows: int, views: int) -> None:
     need_training_extra()
+    refuse_overwriting_input(output, config_path)
     from vision.config import load_config
     from vision.files import whole_file
     from vision.train.augmentation import describe
@@ -115,6 +124,7 @@ def _preview_manifest(manifest_path: Path, output: Path, classes: list[str], per
     from vision.data.statistics.contact_sheet_drawing import check_contact_sheet
     from vision.data.statistics.contact_sheets import choose_pictures
 
+    refuse_overwriting_input(output, manifest_path)
     is_one_sheet = bool(output.suffix) and not output.is_dir()
     if is_one_sheet:
         check_contact_sheet(output, [])

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision.cli.terminal import TaxonomyOption, need_data_extra, printable, progress_bar, say, spinner
+from vision.cli.terminal import (
+    ManifestArgument,
+    TaxonomyOption,
+    need_data_extra,
+    printable,
+    progress_bar,
+    refuse_existing,
+    refuse_overwriting_input,
+    say,
+    spinner,
+)
 from vision.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +31,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_NOT_APPLIED = 1
 MOST_NAMED = 20
-MANIFEST_ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
 
-ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")]
 DecisionsOption = Annotated[
     Path | None,
     typer.Option("--decisions", metavar="FILE", help="Where decisions stand. Default: review.jsonl beside MANIFEST."),
@@ -72,6 +80,7 @@ def data_review(
     if not rows:
         raise UsageError(f"{manifest_path}: no picture to review; the manifest has no rows")
     path = _decisions_path(manifest, decisions)
+    refuse_overwriting_input(path, manifest_path)
     with open_review_log(path) as log:
         review = load_review(path)
         _tell_torn(review.torn)
@@ -102,22 +111,27 @@ def data_apply_review(
 ) -> None:
     """Write the manifest that a review leaves: rejected pictures, interiors, models and wrecks out, labels put right.
 
-    What is left out goes to dropped.csv beside OUTPUT, with the reason. Pictures whose file or label has changed since
-    they were decided about stay as they are, are named, and make the exit code 1.
+    What is left out goes to a table beside OUTPUT, its name with -dropped.csv, with the reason. Pictures whose file or
+    label has changed since they were decided about stay as they are, are named, and make the exit code 1.
 
     Example: vision data apply-review fetched/manifest.csv -o fetched/reviewed.csv
     """
     from vision.data.manifest import Manifest, load_manifest, save_manifest
-    from vision.data.reviewing.applying import DROPPED_FILE, apply_review, seen_from
+    from vision.data.manifest_files import ENDINGS
+    from vision.data.reviewing.applying import apply_review, dropped_path, seen_from
     from vision.data.reviewing.decisions import Verdict, load_review
     from vision.files import whole_file
     from vision.taxonomy import load_taxonomy
 
     taxonomy = load_taxonomy(taxonomy_path)
     manifest = load_manifest(manifest_path)
-    dropped_path = output.parent / DROPPED_FILE
-    _check_may_write(output, dropped_path, manifest_path, overwrite=overwrite)
-    review = load_review(_decisions_path(manifest, decisions))
+    target, decided_path = dropped_path(output), _decisions_path(manifest, decisions)
+    if output.suffix not in ENDINGS:  # before the dropped pictures are written
+        raise OutputError(f"{output}: a manifest ends in {', '.join(ENDINGS)}")
+    for path in (output, target):
+        refuse_overwriting_input(path, manifest_path, decided_path)
+        refuse_existing(path, overwrite=overwrite)
+    review = load_review(decided_path)
     _tell_torn(review.torn)
     choices = {Verdict.WRECK: keep_wrecks, Verdict.INTERIOR: keep_interiors, Verdict.MODEL: keep_models}
     with progress_bar("reading decided pictures", None) as advance:
@@ -132,10 +146,10 @@ def data_apply_review(
     kept = seen_from(applied.kept, manifest.folder, output.parent)
     dropped = seen_from(applied.dropped, manifest.folder, output.parent)
     # The dropped rows first: whatever happens between the two, no row is in neither.
-    with whole_file(dropped_path) as temporary:
+    with whole_file(target) as temporary:
         dropped.write_csv(temporary)
     save_manifest(Manifest(output, kept), output)
-    _print_applied(applied, output, dropped_path)
+    _print_applied(applied, output, target)
     if applied.not_applied:
         raise typer.Exit(EXIT_SOME_NOT_APPLIED)
 
@@ -160,7 +174,14 @@ def _queue(
         return queue_without_model(rows)
     queue, num_judged = queue_oddest_first(manifest, rows, answers, taxonomy)
     if num_judged == 0:
-        raise UsageError(f"{predictions}: no row names a picture of {manifest.path}; were other pictures classified?")
+        if predictions is not None:
+            raise UsageError(
+                f"{predictions}: no row names a picture of {manifest.path}; were other pictures classified?"
+            )
+        raise UsageError(
+            f"{manifest.path}: no picture is the file that its sha256 says, so the model's answers fit none; "
+            "`vision data check` names the rows: get the files that were meant, or empty the cells and use check --fix"
+        )
     say(f"{num_odd(queue)} of {len(queue)} pictures are odd to the model and come first; {num_judged} were judged")
     return queue
 
@@ -249,15 +270,3 @@ def _name(lines: Iterable[str]) -> None:
         say(printable(f"  {line}"))
     if len(listed) > MOST_NAMED:
         say(f"  ... and {len(listed) - MOST_NAMED} more")
-
-
-def _check_may_write(output: Path, dropped_path: Path, manifest_path: Path, *, overwrite: bool) -> None:
-    if output.suffix not in MANIFEST_ENDINGS:  # before dropped.csv is written
-        raise OutputError(f"{output}: a manifest ends in {', '.join(MANIFEST_ENDINGS)}")
-    if output.name == dropped_path.name:
-        raise OutputError(f"{output}: the pictures that are left out go there; choose another name")
-    for path in (output, dropped_path):
-        if path.resolve() == manifest_path.resolve():
-            raise OutputError(f"{path}: is the manifest that is read; write another beside it")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: is there already; use --overwrite, or write elsewhere")

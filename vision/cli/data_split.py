@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision.cli.terminal import need_data_extra, printable, say, spinner
+from vision.cli.terminal import ManifestArgument, need_data_extra, printable, refuse_existing, say, spinner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ MOST_WARNINGS_PER_KIND = 20
 
 
 def data_split(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The manifest to write. Default: MANIFEST itself.")
     ] = None,
@@ -43,6 +43,7 @@ def data_split(
     reassign: Annotated[
         bool, typer.Option("--reassign", help="Deal all pictures anew; else those with a split keep it.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another file at --output.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, tell what the split would be.")] = False,
 ) -> None:
     """Divide a data set into train, calibration and test, by group, with equal shares of every class.
@@ -65,7 +66,10 @@ def data_split(
         by_author=by_author,
         reassign=reassign,
     )
-    write_split(manifest_path, output or manifest_path, settings, dry_run=dry_run)
+    target = output or manifest_path
+    if not dry_run and target.resolve() != manifest_path.resolve():
+        refuse_existing(target, overwrite=overwrite)
+    write_split(manifest_path, target, settings, dry_run=dry_run)
 
 
 def write_split(manifest_path: Path, output: Path, settings: SplitSettings, *, dry_run: bool) -> None:

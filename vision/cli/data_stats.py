@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vision.cli.data_preview import tell_faults
-from vision.cli.terminal import Policy, TaxonomyOption, progress_bar, spinner
+from vision.cli.terminal import (
+    ManifestArgument,
+    Policy,
+    TaxonomyOption,
+    progress_bar,
+    refuse_overwriting_input,
+    spinner,
+)
 from vision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ DEFAULT_PER_CLASS = 12
 
 
 def data_stats(
-    manifest_path: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")],
+    manifest_path: ManifestArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write all figures as JSON, such as stats.json.")
     ] = None,
@@ -59,6 +66,9 @@ def data_stats(
     from vision.files import write_whole_text
     from vision.taxonomy import load_taxonomy
 
+    for written in (output, page):
+        if written is not None:
+            refuse_overwriting_input(written, manifest_path)
     if page is not None:
         check_may_write_page(page)
     taxonomy = load_taxonomy(taxonomy_path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vision.cli.terminal import TaxonomyOption, printable, progress_bar, say
+from vision.cli.terminal import TaxonomyOption, printable, progress_bar, refuse_overwriting_input, say
 
 
 def data_suspicious(
@@ -49,6 +49,7 @@ def data_suspicious(
 
     if output.suffix != ".csv":
         raise OutputError(f"{output}: the list ends in .csv; rename it")
+    refuse_overwriting_input(output, manifest_path, predictions_path)
     taxonomy, manifest = load_taxonomy(taxonomy_path), load_manifest(manifest_path)
     check_labelled_table(manifest, taxonomy)
     table, num_changed = with_labels_of_now(load_predictions(predictions_path), manifest)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision.errors import MissingExtraError
+from vision.errors import MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ class Policy(StrEnum):
     ANY = "any"
 
 
+ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: .csv, .jsonl or .parquet.")]
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A run's configuration, such as configs/photos.yaml.")
 ]
@@ -42,6 +43,27 @@ CacheOption = Annotated[
 def say(text: str) -> None:
     """A line on stderr; names that are not UTF-8 are shown with their bytes escaped."""
     print(printable(text), file=sys.stderr)
+
+
+def refuse_overwriting_input(output: Path, *inputs: Path) -> None:
+    """Make sure that what a command writes does not replace what it reads, links resolved.
+
+    Raises:
+        UsageError: It would.
+    """
+    for path in inputs:
+        if output.resolve() == path.resolve() or (output.exists() and path.exists() and output.samefile(path)):
+            raise UsageError(f"{output}: is the input itself, {path}, which would be lost; give another path")
+
+
+def refuse_existing(output: Path, *, overwrite: bool) -> None:
+    """Make sure that a file that is there already is replaced only if that was asked for.
+
+    Raises:
+        OutputError: It is there, and was not to be replaced.
+    """
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; use --overwrite, or write elsewhere")
 
 
 def need_training_extra(*also: str) -> None:

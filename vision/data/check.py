@@ -17,16 +17,28 @@ import polars as pl
 
 from vision.data.images import decode_image
 from vision.data.licences import LicencePolicy, licence_refusal
-from vision.data.manifest import MOST_LISTED_ROWS, SPLITS, Manifest, Problem, parse_box, row_problems
+from vision.data.manifest import (
+    MOST_LISTED_ROWS,
+    NO_SPLIT,
+    SPLITS,
+    Manifest,
+    Problem,
+    divided_groups,
+    parse_box,
+    row_problems,
+)
 from vision.errors import ImageError, LicenceError, ManifestError, nearest_name_hint
-from vision.files import sha256_of_file
+from vision.files import is_inside, sha256_of_file
 from vision.taxonomy import Taxonomy
 
-CHECKED_COLUMNS = ("file_name", "label", "split", "group", "licence", "box", "width", "height")
+CHECKED_COLUMNS = ("file_name", "label", "split", "group", "sha256", "licence", "box", "width", "height")
 """What the rules about the table look at."""
 
 DEFAULT_MIN_IMAGES = 5
 """Fewer pictures of a class than this are a problem: five folds need five."""
+
+LEADS_OUTSIDE = "leads outside the manifest's folder; copy the file beneath it"
+"""What is said of a picture that lies elsewhere, by its name or by a link."""
 
 _NUMBER = r"[+-]?\d{1,15}(\.\d{0,15})?"
 _POSITIVE = r"(0*[1-9]\d{0,14}(\.\d{0,15})?|0*\.0{0,14}[1-9]\d{0,15})"
@@ -60,7 +72,9 @@ def find_manifest_problems(
 ) -> list[Problem]:
     """What is wrong with the table, without opening a picture. In the order of the rules, then of the rows."""
     return [
+        *_no_rows(manifest),
         *empty_values(manifest),
+        *outer_blanks(manifest),
         *_unknown_labels(manifest, taxonomy),
         *unknown_splits(manifest),
         *_paths_that_leave(manifest),
@@ -68,6 +82,7 @@ def find_manifest_problems(
         *_wrong_boxes(manifest),
         *_refused_licences(manifest, policy),
         *_divided_groups(manifest),
+        *_divided_digests(manifest),
         *_small_classes(manifest, min_images),
         *_novel_classes_in_training(manifest),
         *_overlapping_classes(manifest, taxonomy),
@@ -88,6 +103,17 @@ def check_labelled_table(manifest: Manifest, taxonomy: Taxonomy) -> None:
         *repeated_rows(manifest),
         *_wrong_boxes(manifest),
     ]
+    if problems:
+        raise ManifestError("\n".join(map(str, problems)))
+
+
+def check_splits(manifest: Manifest) -> None:
+    """Make sure that every split is one, or empty.
+
+    Raises:
+        ManifestError: With every row of another one.
+    """
+    problems = unknown_splits(manifest)
     if problems:
         raise ManifestError("\n".join(map(str, problems)))
 
@@ -197,6 +223,31 @@ def empty_values(manifest: Manifest) -> list[Problem]:
     ]
 
 
+def _no_rows(manifest: Manifest) -> list[Problem]:
+    if len(manifest.table):
+        return []
+    return [Problem(str(manifest.path), "", "", "has no rows; add a line for each picture", "no rows")]
+
+
+def outer_blanks(manifest: Manifest) -> list[Problem]:
+    """Values that begin or end with a blank: `ev0 ` reads like `ev0` and is another group.
+
+    Of a file name that is a warning only: a file may be called so.
+    """
+    return [
+        replace(problem, is_warning=column == "file_name")
+        for column in ("file_name", "label", "group", "split")
+        for problem in _value_problems(
+            manifest,
+            column,
+            # Lengths are compared sooner than texts or patterns are.
+            pl.col(column).str.strip_chars().str.len_bytes() != pl.col(column).str.len_bytes(),
+            "outer blank",
+            lambda _: "begins or ends with a blank, and so is another value than without; remove it",
+        )
+    ]
+
+
 def _unknown_labels(manifest: Manifest, taxonomy: Taxonomy) -> list[Problem]:
     known = taxonomy.class_ids
 
@@ -229,14 +280,22 @@ def _paths_that_leave(manifest: Manifest) -> list[Problem]:
     )
 
 
+def may_be_repeated(values: pl.Series) -> pl.Series:
+    """(N,), whether a value may stand twice; empty ones do not count.
+
+    Few names or digests do, if any: 8 bytes a row tell which may, and only those need to be compared as texts.
+    """
+    given = values.drop_nulls()
+    if given.hash().n_unique() == len(given):  # much quicker than finding out which
+        return pl.repeat(False, len(values), eager=True)
+    return values.hash().is_duplicated() & values.is_not_null()
+
+
 def repeated_rows(manifest: Manifest) -> list[Problem]:
-    """Rows of a picture that has one already."""
-    names = manifest.table["file_name"]
-    # Few names, if any, stand twice: 8 bytes a row tell which may, and only those are compared as texts.
-    hashes = names.hash()
-    suspects = manifest.table.select(row_index=pl.int_range(pl.len(), dtype=pl.UInt32), file_name="file_name").filter(
-        hashes.is_duplicated() & names.is_not_null()
-    )
+    """Rows of a picture that has one already, `./a.jpg` and `a.jpg` being one picture."""
+    written = manifest.table["file_name"]
+    names = _plain_paths(written)
+    suspects = pl.DataFrame({"file_name": names}).with_row_index("row_index").filter(may_be_repeated(names))
     repeated = suspects.with_columns(first=pl.col("row_index").min().over("file_name")).filter(
         pl.col("row_index") != pl.col("first")
     )
@@ -247,10 +306,24 @@ def repeated_rows(manifest: Manifest) -> list[Problem]:
         lambda row: Problem(
             manifest.place(row),
             "file_name",
-            names[row],
-            f"stands already at {manifest.place(first_rows[row])}; keep one of the rows",
+            written[row],
+            f"stands already at {manifest.place(first_rows[row])}"
+            + (f" as '{written[first_rows[row]]}'" if written[first_rows[row]] != written[row] else "")
+            + "; keep one of the rows",
             "repeated row",
         ),
+    )
+
+
+def _plain_paths(names: pl.Series) -> pl.Series:
+    """Paths without `.` and double slashes, which lead to the same files."""
+    is_odd = (
+        names.str.starts_with("./") | names.str.contains("/./", literal=True) | names.str.contains("//", literal=True)
+    )
+    if not is_odd.any():
+        return names
+    return names.zip_with(
+        ~is_odd.fill_null(False), names.str.replace_all(r"/(\./|/)+", "/").str.replace(r"^(\./)+", "")
     )
 
 
@@ -303,17 +376,10 @@ def _refused_licences(manifest: Manifest, policy: LicencePolicy) -> list[Problem
 
 
 def _divided_groups(manifest: Manifest) -> list[Problem]:
-    split = pl.col("split").fill_null("(no split)")
-    rows = manifest.table.select("group", split, row_index=pl.int_range(pl.len(), dtype=pl.UInt32))
-    divided = (
-        rows.filter(pl.col("group").is_not_null())
-        .group_by("group")
-        .agg(pl.col("row_index").min(), is_divided=pl.col("split").min() != pl.col("split").max())
-        .filter("is_divided")
-        .sort("row_index")
-    )
+    divided = divided_groups(manifest.table)
     splits = dict(
-        rows.join(divided.head(MOST_LISTED_ROWS).select("group"), on="group", how="semi")
+        manifest.table.select("group", pl.col("split").fill_null(NO_SPLIT))
+        .join(divided.head(MOST_LISTED_ROWS).select("group"), on="group", how="semi")
         .group_by("group")
         .agg(pl.col("split").unique().sort())
         .iter_rows()
@@ -331,6 +397,32 @@ def _divided_groups(manifest: Manifest) -> list[Problem]:
             "divided group",
         ),
     )
+
+
+def _divided_digests(manifest: Manifest) -> list[Problem]:
+    """Rows whose file is, by the digest that the manifest states, one that stands in another split too."""
+    table, digests = manifest.table, manifest.table["sha256"]
+    is_repeated = may_be_repeated(digests)
+    if not is_repeated.any():
+        return []
+    split = pl.col("split").fill_null(NO_SPLIT)
+    suspects = table.select("sha256", split, row=pl.int_range(pl.len(), dtype=pl.UInt32)).filter(is_repeated)
+    divided = suspects.with_columns(
+        first=pl.col("row").min().over("sha256"), first_split=pl.col("split").sort_by("row").first().over("sha256")
+    ).filter(pl.col("split") != pl.col("first_split"))
+    of_row = {
+        row: rest for row, *rest in divided.head(MOST_LISTED_ROWS).select("row", "first", "first_split", "split").rows()
+    }
+
+    def problem_of(row: int) -> Problem:
+        first, first_split, own_split = of_row[row]
+        message = (
+            f"the same file stands at {manifest.place(first)} in split '{first_split}', here in '{own_split}': a leak; "
+            "keep one"
+        )
+        return Problem(manifest.place(row), "sha256", digests[row], message, "divided digest")
+
+    return row_problems(manifest, divided["row"], problem_of)
 
 
 def _small_classes(manifest: Manifest, min_images: int) -> list[Problem]:
@@ -395,12 +487,19 @@ def _repeated_pictures(manifest: Manifest, facts: Sequence[FileFacts]) -> list[P
     labels = manifest.table["label"].to_list()
     splits = manifest.table["split"].to_list()
     names = manifest.file_names
+    digests = manifest.table["sha256"].to_list()
     for row, fact in enumerate(facts):
         if fact.fault:
             continue
         first = first_rows.setdefault(fact.sha256, row)
         if first == row or names[first] == names[row]:
             continue
+        if (
+            digests[first] == digests[row] == fact.sha256
+            and labels[first] == labels[row]
+            and splits[first] != splits[row]
+        ):
+            continue  # told by the rules about the table
         where = f"the same picture stands at {manifest.place(first)}"
         if labels[first] != labels[row]:
             message = f"{where} labelled '{labels[first]}', here '{labels[row]}'; one of them is wrong"
@@ -418,8 +517,8 @@ def _file_facts(path: Path | None, folder: Path, decode: bool) -> FileFacts:
     if path is None:
         return FileFacts("", 0, 0, "is empty; every row needs one")
     try:
-        if not path.resolve().is_relative_to(folder):
-            return FileFacts("", 0, 0, "leads outside the manifest's folder; copy the file beneath it")
+        if not is_inside(path, folder):
+            return FileFacts("", 0, 0, LEADS_OUTSIDE)
         width, height = decode_image(path).size if decode else (0, 0)
         return FileFacts(sha256_of_file(path), width, height, "")
     except ImageError as error:

@@ -60,6 +60,12 @@ RESERVED_COLUMNS = frozenset(
 """Names that stand beside a manifest's columns in files of predictions; a slice needs another name."""
 
 SPLITS = ("train", "calibration", "test", "novel")
+NO_SPLIT = "(no split)"
+"""How the split of a row without one is called where splits are compared."""
+
+DOMINANT_SHARE = 0.5
+"""One author or group that has more of a class than this dominates it: a model may learn the author, and the class's
+figure says more of this author's or event's pictures than of the class."""
 
 MOST_LISTED_ROWS = 1000
 """Rows that one rule lists one by one; the rest is counted. Ten million wrong rows help nobody, and fill the memory."""
@@ -199,7 +205,12 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def copy_with_column(source: Path, output: Path, name: str, values: pl.Series) -> None:
-    """Write a copy of a manifest with one column replaced or added, whole or not at all; `output` may be `source`.
+    """`copy_with_columns` of one column."""
+    copy_with_columns(source, output, values.rename(name).to_frame())
+
+
+def copy_with_columns(source: Path, output: Path, values: pl.DataFrame) -> None:
+    """Write a copy of a manifest with columns replaced or added, whole or not at all; `output` may be `source`.
 
     All else stays as it stands in the file, row for row, without ever being in the memory as a whole. The manifest must
     be one that `load_manifest` takes.
@@ -207,18 +218,18 @@ def copy_with_column(source: Path, output: Path, name: str, values: pl.Series) -
     Args:
         source: The manifest.
         output: The copy; its ending may be another one, its values stay what they are.
-        name: One of `COLUMNS`, or a slice.
-        values: One of each row, in row order.
+        values: A column for each of `COLUMNS` or slice to replace or add, in row order.
 
     Raises:
         ManifestError: The ending is none that a manifest has, or the file cannot be read.
     """
     scan = scan_file(source)
     with told_as_unreadable(source):
-        names = scan.collect_schema().names()
-        order = names if name in names else _with_name_in_order(names, name)
-        beside = values.rename(name).to_frame().lazy()
-        write_file(pl.concat([scan.drop(name, strict=False), beside], how="horizontal").select(order), output)
+        order = scan.collect_schema().names()
+        for name in values.columns:
+            order = order if name in order else _with_name_in_order(order, name)
+        kept = scan.drop(values.columns, strict=False)
+        write_file(pl.concat([kept, values.lazy()], how="horizontal").select(order), output)
 
 
 def manifest_from_rows(path: Path, rows: Iterable[dict[str, str | int | None]]) -> Manifest:
@@ -247,6 +258,24 @@ def row_problems(manifest: Manifest, rows: pl.Series, problem_of: Callable[[int]
         return listed
     message = f"{num_rest:,} more rows have the same fault"
     return [*listed, replace(listed[-1], place=str(manifest.path), value="", message=message, num_rows=num_rest)]
+
+
+def divided_groups(table: pl.DataFrame) -> pl.DataFrame:
+    """Groups with pictures in several splits: `group` and `row_index` of its first row, in that order.
+
+    Args:
+        table: With `group` and `split`; rows without a split count as in one of their own.
+    """
+    split = pl.col("split").fill_null(NO_SPLIT)
+    return (
+        table.select("group", split, row_index=pl.int_range(pl.len(), dtype=pl.UInt32))
+        .filter(pl.col("group").is_not_null())
+        .group_by("group")
+        .agg(pl.col("row_index").min(), is_divided=pl.col("split").min() != pl.col("split").max())
+        .filter("is_divided")
+        .drop("is_divided")
+        .sort("row_index")
+    )
 
 
 def truth_columns(table: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.resources import files
+from threading import Lock
 from typing import Annotated
 
 import uvicorn
@@ -95,6 +96,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
 def _router(session: ReviewSession) -> APIRouter:
     router = APIRouter()
     answered: dict[str, dict[str, object]] = {}  # of this sitting, by request
+    answering = Lock()  # a request that comes again before it is answered waits for that answer
 
     @router.get("/")
     def page(request: Request) -> HTMLResponse:
@@ -119,20 +121,22 @@ def _router(session: ReviewSession) -> APIRouter:
 
     @router.post("/decisions")
     def decide(asked: _Decided) -> dict[str, object]:
-        if asked.request_id not in answered:
-            position = _checked(session, asked.position)
-            if asked.decision is Verdict.UNDO:
-                raise HTTPException(422, "undo has an address of its own")
-            session.decide(position, asked.decision, class_id=asked.class_id, note=asked.note)
-            answered[asked.request_id] = session.describe(position)
-        return answered[asked.request_id]
+        with answering:
+            if asked.request_id not in answered:
+                position = _checked(session, asked.position)
+                if asked.decision is Verdict.UNDO:
+                    raise HTTPException(422, "undo has an address of its own")
+                session.decide(position, asked.decision, class_id=asked.class_id, note=asked.note)
+                answered[asked.request_id] = session.describe(position)
+            return answered[asked.request_id]
 
     @router.post("/undo")
     def undo(asked: _Asked) -> dict[str, object]:
-        if asked.request_id not in answered:
-            position = session.undo()
-            answered[asked.request_id] = {} if position is None else session.describe(position)
-        return answered[asked.request_id]
+        with answering:
+            if asked.request_id not in answered:
+                position = session.undo()
+                answered[asked.request_id] = {} if position is None else session.describe(position)
+            return answered[asked.request_id]
 
     return router
 

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import polars as pl
 from PIL import Image
 
-from vision.data.check import read_file_facts
+from vision.data.check import LEADS_OUTSIDE, read_file_facts
 from vision.data.images import decode_image
 from vision.data.manifest import Manifest
 from vision.data.reviewing.decisions import UNDECIDED, UNKNOWN_CLASS, ReviewHistory, ReviewLine, ReviewLog, Verdict, now
 from vision.errors import ImageError, ManifestError, ReviewError, nearest_name_hint
-from vision.files import sha256_of_file
+from vision.files import is_inside, sha256_of_file
 from vision.taxonomy import Taxonomy
 from vision.web.review_order import QueuedPicture
 
@@ -200,11 +200,11 @@ class ReviewSession:
         name = self._names[position]
         path = self.manifest.image_path(name)
         try:
-            is_inside = path.resolve().is_relative_to(self._folder)
+            leads_outside = not is_inside(path, self._folder)
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
             raise ImageError(f"{name}: not a possible file name ({error})") from error
-        if not is_inside:
-            raise ImageError(f"{name}: leads outside the manifest's folder; copy the file beneath it")
+        if leads_outside:
+            raise ImageError(f"{name}: {LEADS_OUTSIDE}")
         return path
 
     def _read_digests_of_decided(self, on_progress: Callable[[], None]) -> tuple[str, ...]:

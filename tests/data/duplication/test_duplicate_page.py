@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -106,32 +106,40 @@ def test_the_page_tells_how_many_pairs_it_leaves_out(
     assert text.index("<article") < text.index("between splits</span>")
 
 
-def test_the_filter_works_without_a_script_and_nothing_is_cut_off(found: Duplicates, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
+def test_the_filter_works_without_a_script_and_nothing_is_cut_off(
+    found: Duplicates, tmp_path: Path, browser: Any
+) -> None:
     page = write_duplicate_page(found, tmp_path)
-    with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 390, "height": 800})
-        view.goto(page.as_uri())
-        view.click("label[for=show-leak]")
-        assert view.locator("article:visible").count() == 1
-        assert view.evaluate("document.documentElement.scrollWidth") == 390
-        assert view.evaluate("[...document.images].every(i => i.loading === 'lazy' || i.naturalWidth > 0)")
-        browser.close()
+    view = browser.new_page(viewport={"width": 390, "height": 800})
+    view.goto(page.as_uri())
+    view.click("label[for=show-leak]")
+    assert view.locator("article:visible").count() == 1
+    assert view.evaluate("document.documentElement.scrollWidth") == 390
+    assert view.evaluate("[...document.images].every(i => i.loading === 'lazy' || i.naturalWidth > 0)")
 
 
-def test_groups_are_written_with_all_columns_kept(found: Duplicates) -> None:
-    grouped, num_changed = found.with_groups()
-    groups = grouped.table["group"].to_list()
+def test_each_cluster_comes_into_one_group(found: Duplicates) -> None:
+    merged, num_changed = found.merged_groups()
+    groups = merged.to_list()
     assert groups[:2] == ["parade", "parade"]
     assert groups[2] == groups[3] == f"copies-{found.seen.digests[2][:12]}"
     assert groups[4] is None
     assert num_changed == 3
-    assert grouped.table.drop("group").equals(found.manifest.table.drop("group"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_groups_are_written_with_all_other_columns_as_they_stand_in_the_file(tmp_path: Path, ending: str) -> None:
+    for name in ("a.png", "b.png"):
+        picture(0).save(tmp_path / name)
+    path = tmp_path / f"m.{ending}"
+    columns = {"empty": [None, None], "night": [True, False], "angle": [2.0, 0.25], "file_name": ["a.png", "b.png"]}
+    before = pl.DataFrame({**columns, "label": ["tor-m1"] * 2}, schema_overrides={"empty": pl.String})
+    {"csv": before.write_csv, "parquet": before.write_parquet, "jsonl": before.write_ndjson}[ending](path)
+    done = run_vision("data", "duplicates", path, "--group", "--cache", tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    after = {"csv": pl.read_csv, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}[ending](path)
+    assert after.drop("group").equals(before)
+    assert after["group"].n_unique() == 1
 
 
 def test_a_leak_exits_with_3_and_groups_are_written_to_the_manifest(tmp_path: Path) -> None:
@@ -159,7 +167,9 @@ def test_a_broken_picture_is_told_with_its_line_and_exits_with_1_where_there_is_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "manifest.csv"), "is the manifest itself"),
+        (("-o", "manifest.csv"), "is the input itself"),
+        (("--group", "--grouped", "there.csv"), "use --overwrite"),
+        (("--group", "--grouped", "new.csv", "-o", "new.csv"), "give two paths"),
         (("-o", "pairs.txt"), "written to .csv or .json"),
         (("--grouped", "new.csv"), "give --group too"),
         (("--group", "--grouped", "elsewhere/new.csv"), "is in another folder"),
@@ -177,6 +187,7 @@ def test_mistakes_are_told_before_pictures_are_read(
     message: str,
 ) -> None:
     (tmp_path / "manifest.csv").write_text("file_name,label\na.jpg,tor-m1\n")
+    (tmp_path / "there.csv").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(VisionError, match=message):
         data_app(["duplicates", "manifest.csv", *arguments], standalone_mode=False)
@@ -206,3 +217,9 @@ def test_a_bundle_embeds_each_different_picture_once_and_in_order(
     colours = [np.asarray(Image.open(path)).mean(axis=(0, 1)) / 255 for path in paths]
     assert embeddings == pytest.approx(np.array(colours), abs=0.02)
     assert len(steps) == len(paths)
+
+
+def test_a_split_that_is_none_is_told_and_is_no_leak(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("file_name,label,split\na.jpg,tor-m1,train\nb.jpg,tor-m1,Train\n")
+    with pytest.raises(VisionError, match=r"m\.csv:3: split 'Train': not a split, did you mean 'train'"):
+        data_app(["duplicates", str(tmp_path / "m.csv")], standalone_mode=False)

@@ -58,7 +58,7 @@ def picture(source: MediaWikiSource, name: str) -> FoundPicture:
 def test_a_file_is_described_in_full(wiki: WikiStub, source: MediaWikiSource) -> None:
     wiki.add_category("CC-BY-SA-4.0", hidden=True)
     told = metadata(
-        author='<a href="//commons.wikimedia.org/wiki/User:Ann" title="User:Ann">Ann Author</a>',
+        author='<a href="//commons.wikimedia.org/wiki/User:A_Person" title="User:A_Person">A. Person</a>',
         ObjectName="Tor-M2 on parade",
         DateTimeOriginal="2019-05-09 10:21:45",
         ImageDescription="<p>A <b>Tor-M2</b><br>at rehearsal &amp; parade</p>",
@@ -79,7 +79,7 @@ def test_a_file_is_described_in_full(wiki: WikiStub, source: MediaWikiSource) ->
         sha1=file.told_sha1,
         width=4000,
         height=3000,
-        author="Ann Author",
+        author="A. Person",
         licence="CC-BY-SA-4.0",
         licence_stated="CC BY-SA 4.0; restrictions: trademarked, personality",
         licence_url="https://creativecommons.org/licenses/by-sa/4.0",
@@ -111,10 +111,10 @@ def test_html_in_an_author_is_reduced_to_what_a_reader_sees(wiki: WikiStub, sour
 def test_a_metadata_value_may_come_in_several_languages_or_as_a_list(wiki: WikiStub, source: MediaWikiSource) -> None:
     languages = {"_type": "lang", "de": "Ein Panzer", "en": "A tank"}
     wiki.add_file(
-        "A.jpg", extmetadata=metadata(author={"_type": "ul", "0": "Ann", "1": "Bob"}, ImageDescription=languages)
+        "A.jpg", extmetadata=metadata(author={"_type": "ul", "0": "One", "1": "Two"}, ImageDescription=languages)
     )  # type: ignore[arg-type]
     found = picture(source, "A.jpg")
-    assert (found.author, found.description) == ("Ann, Bob", "A tank")
+    assert (found.author, found.description) == ("One, Two", "A tank")
 
 
 def test_a_licence_that_is_contested_is_unknown_and_says_why(wiki: WikiStub, source: MediaWikiSource) -> None:

@@ -148,7 +148,7 @@ def test_the_card_and_the_attribution_tell_licences_duties_and_what_was_left_out
     assert "| tor-m1 | 2 | 2 |" in card
     assert "give an edited copy the same licence" in card
     assert "| licence | 1 | tor-m1 1 |" in card
-    assert "Ann Author" in (fetching.out / "ATTRIBUTION.md").read_text()
+    assert "A. Person" in (fetching.out / "ATTRIBUTION.md").read_text()
 
 
 @pytest.mark.parametrize(

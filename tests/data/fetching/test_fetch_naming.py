@@ -46,10 +46,10 @@ def test_pictures_that_differ_in_letters_that_are_left_off_have_different_paths(
 @pytest.mark.parametrize(
     ("author", "group"),
     [
-        ("Ann Author", "author-ann-author"),
-        ("  ann\nAUTHOR ", "author-ann-author"),
-        ("Jürgen Müller", "author-jurgen-muller"),
-        ("Виталий Кузьмин", f"author-{hashlib.sha256('виталий кузьмин'.encode()).hexdigest()[:12]}"),
+        ("A. Person", "author-a-person"),
+        ("  a.\nPERSON ", "author-a-person"),
+        ("Ein Köche-Bündnis", "author-ein-koche-bundnis"),
+        ("Некий Автор", f"author-{hashlib.sha256('некий автор'.encode()).hexdigest()[:12]}"),
     ],
 )
 def test_an_authors_pictures_are_one_group(author: str, group: str) -> None:
@@ -63,5 +63,5 @@ def test_pictures_of_nobody_known_are_groups_of_their_own(author: str) -> None:
 
 
 def test_authors_in_other_scripts_are_told_apart() -> None:
-    names = ["Виталий Кузьмин", "Виталий Рагулин", "V. Кузьмин", "V. Рагулин", "北朝鮮"]
+    names = ["Некий Автор", "Другой Автор", "V. Автор", "W. Автор", "北朝鮮"]
     assert len({author_group(picture(author=name)) for name in names}) == len(names)

@@ -14,7 +14,7 @@ from vision.data.fetching.wiki_metadata import date_taken
 @pytest.mark.parametrize(
     ("html", "text"),
     [
-        ("Ann Author", "Ann Author"),
+        ("A. Person", "A. Person"),
         ("", ""),
         ("a < b, c > d & e", "a < b, c > d & e"),
         ("<b>bold</b>ly", "boldly"),

@@ -58,19 +58,19 @@ def test_a_picture_without_metadata_says_nothing(tmp_path: Path) -> None:
 
 
 def test_exif_says_author_copyright_description_and_date(tmp_path: Path) -> None:
-    tags: dict[int, bytes | str] = {ARTIST: "Ann Lee", COPYRIGHT: "(c) 2010 Ann Lee", DESCRIPTION: "A parade"}
+    tags: dict[int, bytes | str] = {ARTIST: "A. Person", COPYRIGHT: "(c) 2010 A. Person", DESCRIPTION: "A parade"}
     found = read_provenance(jpeg(tmp_path, exif=exif(tags, "2010:05:09 10:11:12")))
     assert found == Provenance(
-        author="Ann Lee",
-        copyright="(c) 2010 Ann Lee",
-        licence_stated="(c) 2010 Ann Lee",
+        author="A. Person",
+        copyright="(c) 2010 A. Person",
+        licence_stated="(c) 2010 A. Person",
         description="A parade",
         date="2010-05-09",
     )
 
 
 def test_a_copyright_line_alone_is_no_licence(tmp_path: Path) -> None:
-    assert read_provenance(jpeg(tmp_path, exif=exif({COPYRIGHT: "(c) 2010 Ann Lee"}))).licence == ""
+    assert read_provenance(jpeg(tmp_path, exif=exif({COPYRIGHT: "(c) 2010 A. Person"}))).licence == ""
 
 
 @pytest.mark.parametrize("raw", ["Jürgen Weiß".encode(), "Jürgen Weiß".encode("cp1252")])
@@ -109,26 +109,26 @@ def test_iptc_says_author_title_date_and_licence(tmp_path: Path) -> None:
 
 
 def test_iptc_with_several_authors_names_all(tmp_path: Path) -> None:
-    assert read_provenance(jpeg(tmp_path, segment=iptc((80, b"Ann"), (80, b"Bob")))).author == "Ann, Bob"
+    assert read_provenance(jpeg(tmp_path, segment=iptc((80, b"One"), (80, b"Two")))).author == "One, Two"
 
 
 def test_xmp_elements_are_read(tmp_path: Path) -> None:
     packet = xmp(
-        "<dc:creator><rdf:Seq><rdf:li>Ann</rdf:li><rdf:li>Bob</rdf:li></rdf:Seq></dc:creator>"
+        "<dc:creator><rdf:Seq><rdf:li>One</rdf:li><rdf:li>Two</rdf:li></rdf:Seq></dc:creator>"
         '<dc:title><rdf:Alt><rdf:li xml:lang="de">Zug</rdf:li><rdf:li xml:lang="x-default">Train</rdf:li></rdf:Alt>'
         f'</dc:title><cc:license rdf:resource="{BY_SA}"/>'
         "<plus:Licensor><rdf:Seq><rdf:li><plus:LicensorURL>https://e.org/2</plus:LicensorURL></rdf:li></rdf:Seq>"
         "</plus:Licensor>"
     )
     found = read_provenance(jpeg(tmp_path, xmp=packet))
-    assert (found.author, found.title, found.source_url) == ("Ann, Bob", "Train", "https://e.org/2")
+    assert (found.author, found.title, found.source_url) == ("One, Two", "Train", "https://e.org/2")
     assert (found.licence, found.licence_url) == ("CC-BY-SA-4.0", BY_SA)
 
 
 def test_xmp_attributes_are_read(tmp_path: Path) -> None:
-    attributes = f'xmpRights:WebStatement="{BY_SA}" photoshop:Credit="Ann" photoshop:DateCreated="2010-05"'
+    attributes = f'xmpRights:WebStatement="{BY_SA}" photoshop:Credit="One" photoshop:DateCreated="2010-05"'
     found = read_provenance(jpeg(tmp_path, xmp=xmp("", attributes)))
-    assert (found.author, found.licence, found.date) == ("Ann", "CC-BY-SA-4.0", "2010-05")
+    assert (found.author, found.licence, found.date) == ("One", "CC-BY-SA-4.0", "2010-05")
 
 
 def test_xmp_in_utf_16_is_read(tmp_path: Path) -> None:
@@ -150,25 +150,25 @@ def test_xmp_goes_before_iptc_and_iptc_before_exif_field_by_field(tmp_path: Path
 @pytest.mark.parametrize("makes_chunk", [PngImagePlugin.PngInfo.add_text, PngImagePlugin.PngInfo.add_itxt])
 def test_texts_of_a_png_are_read(tmp_path: Path, makes_chunk: object) -> None:
     info = PngImagePlugin.PngInfo()
-    for keyword, text in (("Author", "Ann"), ("License", "CC0"), ("Source", "https://e.org/3"), ("Title", "T")):
+    for keyword, text in (("Author", "One"), ("License", "CC0"), ("Source", "https://e.org/3"), ("Title", "T")):
         makes_chunk(info, keyword, text)  # type: ignore[operator]
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
     found = read_provenance(tmp_path / "a.png")
-    assert (found.author, found.licence, found.source_url, found.title) == ("Ann", "CC0-1.0", "https://e.org/3", "T")
+    assert (found.author, found.licence, found.source_url, found.title) == ("One", "CC0-1.0", "https://e.org/3", "T")
 
 
 @pytest.mark.parametrize(
     ("rights", "licence"),
     [
-        (["© Jane Doe, CC BY-SA 4.0, via Wikimedia Commons"], "CC-BY-SA-4.0"),
+        (["© A. Person, CC BY-SA 4.0, via Wikimedia Commons"], "CC-BY-SA-4.0"),
         (["CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/"], "CC-BY-2.0"),
         (["https://creativecommons.org/licenses/by/2.0/", BY_SA], ""),
         ([BY_SA, "All rights reserved"], ""),
-        ([BY_SA, "© Jane, no commercial use, NC"], ""),
+        ([BY_SA, "© A. Person, no commercial use, NC"], ""),
         (["no CC BY 4.0 here"], ""),
         (["© 2011, MIT"], ""),
         (["Public domain"], ""),
-        (["© Jane Doe", "https://example.org/terms"], ""),
+        (["© A. Person", "https://example.org/terms"], ""),
         ([], ""),
     ],
 )
@@ -202,8 +202,8 @@ def test_an_address_ends_before_punctuation() -> None:
 
 
 def test_control_characters_and_nuls_become_blanks(tmp_path: Path) -> None:
-    found = read_provenance(jpeg(tmp_path, exif=exif({ARTIST: b"Ann\x01\x1b[31m\nLee", COPYRIGHT: b"Ann\0Bob"})))
-    assert found.author == "Ann [31m Lee"
+    found = read_provenance(jpeg(tmp_path, exif=exif({ARTIST: b"One\x01\x1b[31m\nLee", COPYRIGHT: b"One\0Bob"})))
+    assert found.author == "One [31m Lee"
     assert clean_text("a\u202eb\0c") == "a b c"
 
 
@@ -232,7 +232,7 @@ def test_hostile_or_broken_xmp_is_left_unread_and_the_rest_is_read(tmp_path: Pat
 
 
 def test_entities_of_xmp_are_never_expanded() -> None:
-    assert xmp_statements('<!DOCTYPE a [<!ENTITY x "Ann">]>' + xmp("<dc:rights>&x;</dc:rights>").decode()) == {}
+    assert xmp_statements('<!DOCTYPE a [<!ENTITY x "One">]>' + xmp("<dc:rights>&x;</dc:rights>").decode()) == {}
 
 
 def test_a_file_that_is_no_picture_says_nothing(tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ def test_a_file_that_is_no_picture_says_nothing(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 def test_damaged_metadata_never_raise(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp()
-    tags = {ARTIST: "Ann", COPYRIGHT: BY_SA}
-    whole = jpeg(folder, segment=iptc((80, b"Ann")), xmp=xmp("<dc:rights>x</dc:rights>"), exif=exif(dict(tags)))
+    tags = {ARTIST: "One", COPYRIGHT: BY_SA}
+    whole = jpeg(folder, segment=iptc((80, b"One")), xmp=xmp("<dc:rights>x</dc:rights>"), exif=exif(dict(tags)))
     raw = bytearray(whole.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
         raw[data.draw(st.integers(2, len(raw) - 1))] = data.draw(st.integers(0, 255))

@@ -124,17 +124,19 @@ def test_a_picture_that_stands_twice_is_taken_once_and_one_with_two_labels_not_a
 
 def test_columns_are_guessed_and_told_and_others_are_slices(tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png")
-    path = table(tmp_path, "Image_Path,Category,license,photographer,weather\na.png,tor-m1,CC BY-SA 4.0,Ann,snow\n")
+    path = table(tmp_path, "Image_Path,Category,license,photographer,weather\na.png,tor-m1,CC BY-SA 4.0,nobody,snow\n")
     done = imported(opened(path), tmp_path / "out")
-    assert rows(done, "file_name", "licence", "author", "weather") == [("images/a.png", "CC-BY-SA-4.0", "Ann", "snow")]
+    assert rows(done, "file_name", "licence", "author", "weather") == [
+        ("images/a.png", "CC-BY-SA-4.0", "nobody", "snow")
+    ]
     assert "column 'Image_Path' is taken as file_name" in done.notes
 
 
 def test_a_column_goes_where_the_user_says_or_is_left_out(tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png")
-    path = table(tmp_path, "photo,text,photographer,model\na.png,tor-m1,Ann,x\n")
+    path = table(tmp_path, "photo,text,photographer,model\na.png,tor-m1,nobody,x\n")
     source = opened(path, "photo=file_name", "text=label", "photographer=group", "model=")
-    assert rows(imported(source, tmp_path / "out"), "label", "group", "author") == [("tor-m1", "Ann", None)]
+    assert rows(imported(source, tmp_path / "out"), "label", "group", "author") == [("tor-m1", "nobody", None)]
 
 
 @pytest.mark.parametrize(

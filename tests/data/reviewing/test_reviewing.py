@@ -277,7 +277,7 @@ def test_the_command_writes_the_manifest_and_what_it_left_out(tmp_path: Path) ->
     assert "5 pictures" in done.stdout
     assert "c.png: reject: the file has changed since" in done.stderr
     assert load_manifest(out).file_names == ["a.png", "c.png", "d.png", "e.png", "f.png"]
-    assert load_manifest(tmp_path / "dropped.csv").file_names == ["b.png"]
+    assert load_manifest(tmp_path / "reviewed-dropped.csv").file_names == ["b.png"]
     again = run_vision("data", "apply-review", manifest.path, "-o", out)
     assert again.returncode == 2
     assert "use --overwrite" in again.stderr
@@ -286,8 +286,8 @@ def test_the_command_writes_the_manifest_and_what_it_left_out(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("manifest.csv", "is the manifest that is read"),
-        ("dropped.csv", "choose another name"),
+        ("manifest.csv", "is the input itself"),
+        ("review.jsonl", "is the input itself"),
         ("out.txt", "a manifest ends in .csv"),
     ],
 )
@@ -295,7 +295,42 @@ def test_the_command_refuses_places_that_would_lose_something(tmp_path: Path, ou
     manifest = _data_set(tmp_path)
     (tmp_path / "review.jsonl").touch()
     before = manifest.path.read_bytes()
-    done = run_vision("data", "apply-review", manifest.path, "-o", tmp_path / output)
+    done = run_vision("data", "apply-review", manifest.path, "-o", tmp_path / output, "--overwrite")
     assert done.returncode == 2
     assert message in done.stderr
+    assert manifest.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["review_note", "new_label", "dropped_because", "row_index", "is_decided"])
+def test_a_slice_of_any_name_is_kept(tmp_path: Path, name: str) -> None:
+    manifest = _data_set(tmp_path)
+    manifest = Manifest(manifest.path, manifest.table.with_columns(pl.lit("mine").alias(name)))
+    applied = _applied(manifest, _decided(manifest, "b.png", Verdict.REJECT, note="blurred"))
+    assert (set(applied.kept[name]), set(applied.dropped[name])) == ({"mine"}, {"mine"})
+    assert applied.dropped.row(0)[-2:] == ("rejected", "blurred")
+
+
+def test_a_second_round_keeps_what_the_first_left_out(tmp_path: Path) -> None:
+    manifest = _data_set(tmp_path)
+    with open_review_log(tmp_path / "review.jsonl") as log:
+        log.append(_decided(manifest, "b.png", Verdict.WRECK))
+    assert run_vision("data", "apply-review", manifest.path, "-o", tmp_path / "one.csv").returncode == 0
+    second = run_vision("data", "apply-review", tmp_path / "one.csv", "-o", tmp_path / "two.csv", "--overwrite")
+    assert second.returncode == 0, second.stderr
+    assert load_manifest(tmp_path / "one-dropped.csv").file_names == ["b.png"]
+
+
+def test_a_file_that_is_gone_is_told_as_gone(tmp_path: Path) -> None:
+    manifest = _data_set(tmp_path)
+    line = _decided(manifest, "b.png", Verdict.REJECT)
+    manifest.image_path("b.png").unlink()
+    (told,) = _applied(manifest, line).not_applied
+    assert "the file cannot be read (No such file or directory)" in told
+
+
+def test_decisions_are_not_added_to_the_manifest_itself(tmp_path: Path) -> None:
+    manifest = _data_set(tmp_path)
+    before = manifest.path.read_bytes()
+    done = run_vision("data", "review", manifest.path, "--decisions", manifest.path, "--no-browser", timeout=30)
+    assert (done.returncode, "is the input itself" in done.stderr) == (2, True)
     assert manifest.path.read_bytes() == before

@@ -264,3 +264,11 @@ def test_the_format_needs_no_mlcroissant_at_run_time() -> None:
     assert done.returncode == 0
     source = Path(describe_in_croissant.__code__.co_filename).read_text(encoding="utf-8")
     assert "import mlcroissant" not in source
+
+
+def test_a_data_set_whose_pictures_are_all_missing_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("file_name,label\na.png,buk\nb.png,buk\n")
+    done = run_vision("data", "croissant", tmp_path / "m.csv")
+    assert (done.returncode, "none of its 2 pictures is there" in done.stderr) == (0, True)
+    (tmp_path / "a.png").touch()
+    assert "pictures is there" not in run_vision("data", "croissant", tmp_path / "m.csv").stderr

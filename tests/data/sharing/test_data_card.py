@@ -18,7 +18,7 @@ from vision.data.sharing.data_card import (
     renewed_card,
     stale_keys,
 )
-from vision.data.sharing.data_set_facts import DataSetFacts, check_facts, citation, latest_date
+from vision.data.sharing.data_set_facts import DataSetFacts, check_facts, citation, latest_date, stated_facts
 from vision.data.sharing.licence_duties import summarise_duties
 from vision.errors import OutputError, UsageError
 from vision.taxonomy import Taxonomy, load_taxonomy
@@ -197,3 +197,19 @@ def test_the_command_writes_a_card_beside_the_manifest(tmp_path: Path) -> None:
     again = run_vision("data", "card", there.path)
     assert "figures renewed, the rest kept" in again.stdout
     assert "# Mine\n" in (tmp_path / "README.md").read_text()
+
+
+def test_a_renewed_card_says_nothing_of_the_counts_before(tmp_path: Path) -> None:
+    def of(num: int) -> str:
+        data = manifest(num=num)
+        facts = stated_facts(data, name="x", description=None, version="1.0.0", url="", creators=None, date="")
+        return render_data_card(data, taxonomy(), facts)
+
+    (tmp_path / "README.md").write_text(of(8))
+    assert renewed_card(tmp_path / "README.md", of(6), overwrite=False) == of(6)
+
+
+def test_groups_in_several_splits_are_a_limit() -> None:
+    assert "4 groups stand in several splits" not in card()
+    rows = manifest(group="one")
+    assert "1 group stands in several splits, with pictures of one vehicle or event on both sides" in card(rows)

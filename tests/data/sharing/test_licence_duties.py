@@ -41,10 +41,10 @@ def test_share_alike_is_asked_by_the_licences_with_sa_in_their_name_alone() -> N
         assert (Duty.SHARE_ALIKE in duties.duties) == ("-SA-" in licence), licence
 
 
-def test_attribution_asks_for_credit_licence_and_changes() -> None:
+def test_attribution_asks_for_credit_licence_changes_and_the_notices() -> None:
     duties = licence_duties("CC-BY-4.0")
     assert duties is not None
-    assert duties.duties == (Duty.CREDIT, Duty.LICENCE_LINK, Duty.CHANGES)
+    assert duties.duties == (Duty.CREDIT, Duty.LICENCE_LINK, Duty.CHANGES, Duty.NOTICES)
     assert duties.source == "section 3(a): https://creativecommons.org/licenses/by/4.0/legalcode"
 
 
@@ -72,9 +72,10 @@ def test_of_alternatives_the_one_that_asks_least_applies_and_of_both_each() -> N
 
 def test_the_summary_counts_pictures_by_duty_and_those_without() -> None:
     summary = summarise_duties(table("CC-BY-4.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "MIT", None))
-    assert summary.by_duty == {Duty.CREDIT: 3, Duty.LICENCE_LINK: 3, Duty.CHANGES: 3, Duty.SHARE_ALIKE: 1}
+    for_three = (Duty.CREDIT, Duty.LICENCE_LINK, Duty.CHANGES, Duty.NOTICES)
+    assert summary.by_duty == {**dict.fromkeys(for_three, 3), Duty.SHARE_ALIKE: 1}
     assert (summary.num_pictures, summary.num_without_duty, summary.num_unknown) == (6, 1, 2)
-    assert duty_lines(summary)[3] == f"- {Duty.SHARE_ALIKE.value}: 1"
+    assert duty_lines(summary)[4] == f"- {Duty.SHARE_ALIKE.value}: 1"
     assert "ask the author" in duty_lines(summary)[-1]
 
 
@@ -92,3 +93,14 @@ def test_whether_a_model_is_an_adaptation_is_left_open() -> None:
     paragraphs = share_alike_paragraphs(summarise_duties(table("CC-BY-SA-4.0")))
     assert any("open question" in text and "not decided here" in text for text in paragraphs)
     assert share_alike_paragraphs(summarise_duties(table("CC-BY-4.0"))) == []
+
+
+def test_what_was_not_read_in_the_text_is_marked_wherever_it_is_shown() -> None:
+    for licence in open_licences():
+        duties = licence_duties(licence)
+        assert duties is not None
+        was_read = licence in {f"CC-BY-{n}.0" for n in (1, 2, 3, 4)} | {"CC-BY-SA-2.0", "CC-BY-SA-4.0"}
+        assert ("unchecked" in duties.source) != was_read, licence
+    assert "no later version (unchecked)" in combination_statement(["CC-BY-SA-1.0", "CC-BY-SA-4.0"])
+    assert "unchecked for others" in combination_statement(["CC-BY-SA-3.0", "CC-BY-SA-4.0"])
+    assert "unchecked" not in combination_statement(["CC-BY-SA-2.0", "CC-BY-SA-4.0"])

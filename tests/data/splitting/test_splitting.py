@@ -95,6 +95,9 @@ def test_no_group_stands_in_two_splits_whatever_the_input(rows: list[Row], optio
     assert splitting.manifest.table["split"].null_count() == 0
     assert set(splitting.manifest.table["split"]) <= set(options.shares)
     assert divided(splitting).is_empty()
+    if options.by_author:
+        authors = splitting.manifest.table.filter(pl.col("author").is_not_null()).group_by("author")
+        assert (authors.agg(pl.col("split").n_unique())["split"] == 1).all()
 
 
 @settings(max_examples=100, deadline=None)
@@ -395,8 +398,8 @@ def written(tmp_path: Path, rows: Sequence[Row], name: str = "m.csv") -> Manifes
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "m.jsonl"])
 def test_the_command_fills_in_the_split_and_changes_nothing_else(tmp_path: Path, name: str) -> None:
-    rows = rows_of("a", [None] * 20, title='two\nlines, "quoted"', view="front", sha256="0" * 64)
-    before = written(tmp_path, [{**row, "width": 3} for row in rows], name)
+    rows = rows_of("a", [None] * 20, title='two\nlines, "quoted"', view="front")
+    before = written(tmp_path, [{**row, "width": 3, "sha256": f"{n:064}"} for n, row in enumerate(rows)], name)
     done = run_vision("data", "split", before.path, "--slice", "view")
     assert done.returncode == 0, done.stderr
     after = load_manifest(before.path)
@@ -428,3 +431,39 @@ def test_a_copy_in_another_folder_is_warned_of(tmp_path: Path) -> None:
     done = run_vision("data", "split", manifest.path, "-o", tmp_path / "there" / "m.parquet")
     assert "paths in a manifest are relative to its folder" in done.stderr
     assert load_manifest(tmp_path / "there" / "m.parquet").table["split"].null_count() == 0
+
+
+def test_a_new_picture_that_would_follow_a_novel_group_while_its_class_is_trained_on_is_refused() -> None:
+    rows = rows_of("bmp-2", ["g", "g"], split="novel") + rows_of("buk", ["g", None, None])
+    with pytest.raises(ManifestError, match=r"m\.csv:4: label 'buk': comes in split 'novel' with its group 'g'"):
+        split_of(rows)
+    assert counts(split_of(rows[:3]))["buk"] == (0, 0, 0, 1)  # the whole class, which nobody trains on
+
+
+def test_one_file_in_two_groups_is_refused_unless_both_stand_in_one_split() -> None:
+    rows = [{**row, "sha256": "0" * 64} for row in rows_of("a", ["g", None])]
+    message = r"m\.csv:3: sha256 '0+': the same file stands at m\.csv:2 in another group"
+    with pytest.raises(ManifestError, match=message):
+        split_of(rows)
+    with pytest.raises(ManifestError, match=message):
+        split_of([{**rows[0], "split": "train"}, {**rows[1], "split": "test"}])
+    assert split_of([{**row, "split": "train"} for row in rows]).num_kept == 2
+    assert split_of([{**row, "group": "g"} for row in rows]).num_kept == 0
+
+
+def test_blanks_and_two_spellings_of_a_file_are_refused() -> None:
+    rows = rows_of("a", ["ev0", "ev0 "])
+    with pytest.raises(ManifestError, match=r"m\.csv:3: group 'ev0 ': begins or ends with a blank"):
+        check_can_be_split(manifest_from_rows(PATH, rows), ())
+    twice = [{"file_name": name, "label": "a"} for name in ("a.jpg", "./a.jpg")]
+    with pytest.raises(ManifestError, match=r"m\.csv:3: file_name './a\.jpg': stands already"):
+        check_can_be_split(manifest_from_rows(PATH, twice), ())
+
+
+def test_another_manifest_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    manifest = written(tmp_path, rows_of("a", [None] * 20))
+    (tmp_path / "other.csv").write_text("precious")
+    refused = run_vision("data", "split", manifest.path, "-o", tmp_path / "other.csv")
+    assert (refused.returncode, "use --overwrite" in refused.stderr) == (2, True)
+    assert (tmp_path / "other.csv").read_text() == "precious"
+    assert run_vision("data", "split", manifest.path, "-o", tmp_path / "other.csv", "--overwrite").returncode == 0

@@ -226,3 +226,10 @@ def test_options_of_the_page_without_a_page_are_refused(tmp_path: Path) -> None:
     done = stats(tmp_path / "m.csv", "--seed", "3")
     assert done.returncode == 2
     assert "--page DIR" in done.stderr
+
+
+def test_groups_that_stand_in_several_splits_are_told() -> None:
+    told = counted(row(group="g", split="train"), row(group="g", split="test"), row(group="h", split="test"))
+    assert told.num_divided_groups == 1
+    assert any("1 group stands in several splits" in sentence for sentence in findings(told))
+    assert not any("several splits" in sentence for sentence in findings(counted(row(group="g", split="test"))))

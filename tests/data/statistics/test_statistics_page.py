@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import run_vision
@@ -183,21 +184,15 @@ def test_the_command_writes_the_page_and_tells_what_cannot_be_shown(tmp_path: Pa
     assert "cannot be shown: no such file" in page.text
 
 
-def test_the_page_fits_a_narrow_window_and_loads_its_pictures(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("there is no chromium at /usr/bin/chromium")
+def test_the_page_fits_a_narrow_window_and_loads_its_pictures(tmp_path: Path, browser: Any) -> None:
     write_drawings(tmp_path)
     written(load_manifest(tmp_path / "manifest.csv"), tmp_path / "page")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium")
-        for width in (390, 1280):
-            page = browser.new_page(viewport={"width": width, "height": 800})
-            page.goto((tmp_path / "page" / "index.html").as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            page.locator("#class-3").scroll_into_view_if_needed()
-            last = page.locator("#class-3 + ul img").first
-            assert last.evaluate(
-                "image => { image.loading = 'eager'; return image.decode().then(() => image.naturalWidth); }"
-            )
-        browser.close()
+    for width in (390, 1280):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.locator("#class-3").scroll_into_view_if_needed()
+        last = page.locator("#class-3 + ul img").first
+        assert last.evaluate(
+            "image => { image.loading = 'eager'; return image.decode().then(() => image.naturalWidth); }"
+        )

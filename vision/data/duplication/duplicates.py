@@ -8,7 +8,7 @@ N rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -64,13 +64,11 @@ class Duplicates:
         """Pairs of a kind."""
         return int((self.pairs["kind"] == kind.value).sum())
 
-    def with_groups(self) -> tuple[Manifest, int]:
-        """The manifest with each cluster inside one group, and how many rows have another group than before."""
+    def merged_groups(self) -> tuple[pl.Series, int]:
+        """(N,) groups with each cluster inside one of them, and how many rows have another group than before."""
         old = self.manifest.table["group"]
-        merged = merged_groups(old.to_list(), self.clusters, self.seen.digests)
-        new = pl.Series("group", merged, dtype=pl.String)
-        table = self.manifest.table.with_columns(new)
-        return replace(self.manifest, table=table), int(old.ne_missing(new).sum())
+        new = pl.Series("group", merged_groups(old.to_list(), self.clusters, self.seen.digests), dtype=pl.String)
+        return new, int(old.ne_missing(new).sum())
 
 
 def judge_pairs(manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, is_strict: bool = False) -> Duplicates:

@@ -5,7 +5,8 @@ M different pictures, D features, P pairs.
 The thresholds come from pictures and copies that docs/duplicates.md does not judge by: 400 synthetic scenes, every
 second render of datasets/lookalikes and every second photograph, with 12 copies each of 158 of them; as strangers all
 renders against each other, and 200 pairs of scenes at one place with two vehicles. The least correlation of `SIMILAR`
-comes from the photographs themselves: it lies between their one pair of second shots and the next pair.
+comes from the photographs themselves: it lies between their one pair of second shots and the next pair. So does
+`ALIKE_DISTANCE`.
 
 | | agreement | of the middle | correlation |
 |---|---|---|---|
@@ -44,9 +45,8 @@ SIMILAR_CORRELATION = 0.52
 ALIKE_DISTANCE = 0.4
 """Greatest distance of two embeddings of alike pictures, 1 being the median distance of a picture's fifth neighbour.
 
-A cosine that means much in one network means nothing in another: of four bundles, the median of the fifth neighbour's
-is 0.21 to 0.88 for the photographs. In three of them the pair of second shots is at 0.27 to 0.31, the next pair at 0.43
-and more; the fourth was trained on radar-like chips and puts strangers at 0.38.
+A cosine that means much in one network means nothing in another. Put between the photographs' one pair of second shots
+and the next pair, in the networks that were at hand; docs/duplicates.md reports that same pair, and says so.
 """
 
 _NEIGHBOURS = 5

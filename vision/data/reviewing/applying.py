@@ -9,14 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from vision.data.check import read_file_facts
+from vision.data.check import FileFacts, read_file_facts
 from vision.data.manifest import Manifest
 from vision.data.reviewing.decisions import UNDECIDED, UNKNOWN_CLASS, ReviewHistory, ReviewLine, Verdict
 from vision.errors import OutputError, ReviewError, nearest_name_hint
 from vision.taxonomy import Taxonomy
-
-DROPPED_FILE = "dropped.csv"
-"""In the folder of the manifest that is written."""
 
 DROPPING = {
     Verdict.REJECT: "rejected",
@@ -24,10 +21,9 @@ DROPPING = {
     Verdict.MODEL: "model or toy",
     Verdict.WRECK: "wreck",
 }
-"""Decisions that take a picture out, and how `dropped.csv` calls them."""
+"""Decisions that take a picture out, and how the table of dropped pictures calls them."""
 
 NOT_DECIDED = "not decided"
-_OUTCOME = {"row_index": pl.UInt32, "new_label": pl.String, "dropped_because": pl.String, "review_note": pl.String}
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,8 @@ class AppliedReview:
 
     Attributes:
         kept: Rows that stay, in order, with their new labels.
-        dropped: The others, with `dropped_because` and `review_note` behind the manifest's columns.
+        dropped: The others, with `dropped_because` and `review_note` behind the manifest's columns; where slices have
+            these names, with `_` behind.
         num_by_decision: Pictures by decision, `not decided` among them.
         num_relabelled: Rows whose label was changed.
         not_applied: Decisions that do not hold any more, one line each: place, picture, why.
@@ -58,6 +55,11 @@ class _Outcome:
     new_label: str | None = None
     dropped_because: str | None = None
     not_applied: str | None = None
+
+
+def dropped_path(output: Path) -> Path:
+    """Where the pictures go that are left out of the manifest at `output`: beside it, `OUT-dropped.csv`."""
+    return output.with_name(f"{output.stem}-dropped.csv")
 
 
 def apply_review(
@@ -84,43 +86,31 @@ def apply_review(
     """
     standing = {line.file_name: line for line in ReviewHistory(lines).all_standing()}
     _check_classes(standing.values(), taxonomy)
-    concerned = manifest.table.with_row_index("row_index").filter(pl.col("file_name").is_in(list(standing)))
-    facts = read_file_facts(Manifest(manifest.path, concerned), decode=False, on_progress=on_progress)
+    table = manifest.table
+    rows = table["file_name"].is_in(list(standing)).fill_null(False).arg_true()
+    facts = read_file_facts(Manifest(manifest.path, table[rows]), decode=False, on_progress=on_progress)
     counts: Counter[str] = Counter()
-    outcomes, not_applied = [], []
-    for (row, name, label), fact in zip(
-        concerned.select("row_index", "file_name", "label").iter_rows(), facts, strict=True
-    ):
+    not_applied = []
+    new_labels: list[str | None] = [None] * len(table)
+    reasons: list[str | None] = [NOT_DECIDED if only_decided else None] * len(table)
+    notes: list[str | None] = [None] * len(table)
+    for row, (name, label), fact in zip(rows, table[rows].select("file_name", "label").iter_rows(), facts, strict=True):
         line = standing[name]
-        outcome = _outcome(line, label or "", fact.sha256, keep)
+        outcome = _outcome(line, label or "", fact, keep)
         if outcome.not_applied is not None:
             not_applied.append(f"{manifest.place(row)}: {name}: {line.decision}: {outcome.not_applied}")
         elif line.decision not in UNDECIDED:
             counts[line.decision] += 1
-            outcomes.append((row, outcome.new_label, outcome.dropped_because, line.note or None))
-    counts[NOT_DECIDED] = len(manifest.table) - counts.total()
-    columns = [name for name in manifest.table.columns if name not in _OUTCOME]
-    table = (
-        manifest.table.select(columns)
-        .with_row_index("row_index")
-        .join(
-            pl.DataFrame(outcomes, schema=_OUTCOME, orient="row").with_columns(is_decided=pl.lit(True)),
-            on="row_index",
-            how="left",
-            maintain_order="left",
-        )
-    )
-    if only_decided:
-        table = table.with_columns(
-            dropped_because=pl.when(pl.col("is_decided")).then("dropped_because").otherwise(pl.lit(NOT_DECIDED))
-        )
-    is_dropped = pl.col("dropped_because").is_not_null()
-    relabelled = table.with_columns(label=pl.coalesce("new_label", "label"))
+            new_labels[row], reasons[row], notes[row] = outcome.new_label, outcome.dropped_because, line.note or None
+    counts[NOT_DECIDED] = len(table) - counts.total()
+    labels, because = pl.Series(new_labels, dtype=pl.String), pl.Series(reasons, dtype=pl.String)
+    is_dropped = because.is_not_null()
+    told = (("dropped_because", because), ("review_note", pl.Series(notes, dtype=pl.String)))
     return AppliedReview(
-        kept=relabelled.filter(~is_dropped).select(columns),
-        dropped=table.filter(is_dropped).select(*columns, "dropped_because", "review_note"),
+        kept=table.with_columns(label=labels.zip_with(labels.is_not_null(), table["label"])).filter(~is_dropped),
+        dropped=table.with_columns(values.alias(_free_name(name, table)) for name, values in told).filter(is_dropped),
         num_by_decision=dict(counts),
-        num_relabelled=table["new_label"].count(),
+        num_relabelled=labels.count(),
         not_applied=tuple(not_applied),
         num_elsewhere=len(standing) - len(facts),
     )
@@ -142,10 +132,19 @@ def seen_from(table: pl.DataFrame, manifest_dir: Path, new_dir: Path) -> pl.Data
     return table.with_columns(file_name=prefix + pl.col("file_name"))
 
 
-def _outcome(line: ReviewLine, label: str, sha256: str, keep: Collection[Verdict]) -> _Outcome:
+def _free_name(name: str, table: pl.DataFrame) -> str:
+    """The name, or with `_` behind it where a slice is called so already."""
+    while name in table.columns:
+        name += "_"
+    return name
+
+
+def _outcome(line: ReviewLine, label: str, fact: FileFacts, keep: Collection[Verdict]) -> _Outcome:
     if line.decision in UNDECIDED:
         return _Outcome()
-    if line.sha256 != sha256:
+    if line.sha256 != fact.sha256:
+        if fact.fault:
+            return _Outcome(not_applied=f"the file {fact.fault}; put it back, or take its row out")
         return _Outcome(not_applied="the file has changed since; look at it again")
     if line.decision in DROPPING:
         return _Outcome(dropped_because=None if line.decision in keep else DROPPING[line.decision])

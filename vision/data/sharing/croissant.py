@@ -164,6 +164,11 @@ def find_extra_pictures(manifest: Manifest) -> list[str]:
     return sorted({name for name in found if matches(name)} - set(manifest.file_names))
 
 
+def num_missing_pictures(manifest: Manifest) -> int:
+    """Rows whose file is not there."""
+    return sum(not manifest.image_path(name).is_file() for name in manifest.file_names)
+
+
 def find_misread_columns(manifest: Manifest) -> list[str]:
     """Text columns with values that pandas, by which mlcroissant reads, changes: it takes `007` in a CSV for 7.
 

@@ -17,7 +17,7 @@ import polars as pl
 import yaml
 
 from vision.data.fetching.journal import JOURNAL_NAME, LineFile
-from vision.data.manifest import COLUMNS, SPLITS, Manifest
+from vision.data.manifest import COLUMNS, DOMINANT_SHARE, SPLITS, Manifest, divided_groups
 from vision.data.sharing.attribution import escaped_markdown
 from vision.data.sharing.croissant import CROISSANT_FILE, picture_places
 from vision.data.sharing.data_set_facts import DataSetFacts, citation
@@ -28,13 +28,13 @@ from vision.data.sharing.licence_duties import (
     share_alike_paragraphs,
     summarise_duties,
 )
+from vision.data.statistics.findings import groups_in_several_splits
 from vision.errors import OutputError
 from vision.taxonomy import Taxonomy
 
 CARD_FILE, ATTRIBUTION_FILE, FETCHED_FILE = "README.md", "ATTRIBUTION.md", JOURNAL_NAME
 FEW_GROUPS = 5
 """With fewer groups in a class, folds and splits cannot show how it does on pictures of others."""
-DOMINANT_SHARE = 0.5
 MOST_LISTED = 10
 
 OVERWRITTEN_BY_FETCH = "fetched by `vision data fetch`, which overwrites this page"
@@ -169,6 +169,12 @@ def known_limits(manifest: Manifest, classes: list[ClassFigures], summary: DutyS
         if share > DOMINANT_SHARE:
             who = escaped_markdown(author)
             limits.append(f"{share:.0%} of {each.class_id} is by one author, {who}: a model may learn the manner.")
+    num_divided = len(divided_groups(table))
+    if num_divided:
+        limits.append(
+            f"{groups_in_several_splits(num_divided)}, with pictures of one vehicle or event on both sides of a test: "
+            "a figure on its splits is flattered."
+        )
     without_group = table["group"].null_count()
     if without_group:
         limits.append(

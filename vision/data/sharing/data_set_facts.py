@@ -47,10 +47,10 @@ def stated_facts(
     date: str,
 ) -> DataSetFacts:
     """The facts as options give them, with what the manifest has to say where they give nothing."""
-    num_classes = manifest.table["label"].n_unique()
     return DataSetFacts(
         name=name or manifest.folder.resolve().name,
-        description=description or f"{len(manifest.table)} labelled pictures of {num_classes} classes of vehicles.",
+        # No counts: it stands in the part of the card that is not renewed.
+        description=description or "Labelled pictures of vehicles.",
         version=version,
         url=url,
         creators=tuple(creators or ()),

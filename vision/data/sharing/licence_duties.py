@@ -2,6 +2,9 @@
 
 This is no legal advice: it sums up the licences' texts, which alone count. The licences are those of the policy `open`
 (`vision.data.licences`); for others nothing is said.
+
+Read in the texts, as SPDX and choosealicense.com print them, were the sections of those in `_READ`; what is said of the
+others is from memory, and is shown with `UNCHECKED` wherever it is shown.
 """
 
 from __future__ import annotations
@@ -25,9 +28,13 @@ class Duty(StrEnum):
     CREDIT = "name the author and the title, as far as stated, and link to the source"
     LICENCE_LINK = "name the licence and link to its text"
     CHANGES = "say what was changed, if anything was"
+    NOTICES = "keep the notices that came with it: of copyright, of the licence, of the disclaimer of warranties"
     SHARE_ALIKE = "give an edited copy the same licence, or one that it allows"
     NOTICE = "keep the notice that came with the picture"
 
+
+UNCHECKED = "unchecked"
+"""Stands behind what was not read in the licence's text."""
 
 NO_LEGAL_ADVICE = "This sums up the licences' texts and is no legal advice; the texts alone count."
 
@@ -53,7 +60,7 @@ class LicenceDuties:
         licence: SPDX id.
         duties: In the order of `Duty`; none for works in the public domain.
         url: Where people read the licence.
-        source: The sections that say so, and their address.
+        source: The sections that say so, and their address; with `UNCHECKED` where they were not read.
     """
 
     licence: str
@@ -118,7 +125,10 @@ _CC_SECTIONS = {
     "3.0": {"BY": "sections 3(b), 4(a) and 4(b)", "BY-SA": "sections 3(b), 4(a), 4(b) and 4(c)"},
 }
 _CC_SECTIONS_BEFORE = {"BY": "sections 4(a) and 4(b)", "BY-SA": "sections 4(a), 4(b) and 4(c)"}
-_ATTRIBUTION = (Duty.CREDIT, Duty.LICENCE_LINK, Duty.CHANGES)
+_READ = frozenset(
+    ("CC-BY-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-2.0", "CC-BY-SA-4.0")
+)  # not those adapted to a country's law
+_ATTRIBUTION = (Duty.CREDIT, Duty.LICENCE_LINK, Duty.CHANGES, Duty.NOTICES)
 _OGL = (Duty.CREDIT, Duty.LICENCE_LINK)
 _OGL_UK = "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/"
 
@@ -133,7 +143,10 @@ def _other_licences() -> dict[str, LicenceDuties]:
         *((f"OGL-UK-{n}.0", _OGL, f"{_OGL_UK}{n}/", "'You must', first item") for n in (1, 2, 3)),
         ("OGL-Canada-2.0", _OGL, "https://open.canada.ca/en/open-government-licence-canada", "'You must'"),
     ]
-    return {licence: LicenceDuties(licence, duties, url, f"{where}: {url}") for licence, duties, url, where in rows}
+    return {
+        licence: LicenceDuties(licence, duties, url, f"{where} ({UNCHECKED}): {url}")
+        for licence, duties, url, where in rows
+    }
 
 
 _OTHER_LICENCES = _other_licences()
@@ -151,8 +164,9 @@ def licence_duties(licence: str) -> LicenceDuties | None:
     kind, version, port = match["kind"], match["version"], match["port"]
     url = f"https://creativecommons.org/licenses/{kind.lower()}/{version}/" + (f"{port.lower()}/" if port else "")
     where = _CC_SECTIONS.get(version, _CC_SECTIONS_BEFORE)[kind]
+    checked = "" if licence in _READ else f" ({UNCHECKED})"
     duties = (*_ATTRIBUTION, Duty.SHARE_ALIKE) if kind == "BY-SA" else _ATTRIBUTION
-    return LicenceDuties(licence, duties, url, f"{where}: {url}legalcode")
+    return LicenceDuties(licence, duties, url, f"{where}{checked}: {url}legalcode")
 
 
 @lru_cache(maxsize=4096)
@@ -190,7 +204,8 @@ def summarise_duties(table: pl.DataFrame) -> DutySummary:
 def combination_statement(share_alike_ids: Iterable[str]) -> str:
     """Under which licence one work made of pictures with these share-alike licences may stand.
 
-    Version 1.0 allows itself alone (its section 4(b)); 2.0 and later allow later versions (section 4(b), in 4.0 3(b)).
+    2.0 allows later versions (section 4(b)), and so does 4.0 (section 3(b)). That 2.5 and 3.0 do too, and that 1.0
+    allows itself alone (section 4(b)), was not read in their texts.
     """
     versions = {each: str(match["version"]) for each in share_alike_ids if (match := _CC.fullmatch(each))}
     if len(set(versions.values())) < 2:
@@ -200,11 +215,12 @@ def combination_statement(share_alike_ids: Iterable[str]) -> str:
     if old:
         return (
             f"One work made of several of them, such as a collage, cannot obey {names} together: {old[0]} allows "
-            "itself alone, no later version. Keep such pictures apart."
+            f"itself alone, no later version ({UNCHECKED}). Keep such pictures apart."
         )
     return (
         f"One work made of several of them ({names}), such as a collage, may stand under the highest version, "
-        f"CC-BY-SA-{max(versions.values())}: each allows later versions of itself, none an earlier one."
+        f"CC-BY-SA-{max(versions.values())}: each allows later versions of itself, none an earlier one"
+        f"{'' if set(names.split(', ')) <= _READ else f' ({UNCHECKED} for others than 2.0 and 4.0)'}."
     )
 
 

@@ -7,14 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from vision.data.manifest import SPLITS, Problem
+from vision.data.manifest import DOMINANT_SHARE, SPLITS, Problem
 from vision.data.splitting.splitting import Splitting
 
 TOLERANCE = 0.02
 """Shares that are nearer than 2 points to the asked ones are what was asked."""
-
-DOMINANT_SHARE = 0.5
-"""Above one half, a class's figure says more of this author's or event's pictures than of the class."""
 
 FEWEST_TO_JUDGE = 50
 """Pictures of a class in a slice, at least, whose shares are told: of fewer, one picture is more than `TOLERANCE`."""

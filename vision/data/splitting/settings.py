@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vision.data.check import empty_values, repeated_rows, unknown_splits
+from vision.data.check import empty_values, outer_blanks, repeated_rows, unknown_splits
 from vision.data.manifest import Manifest, column_names
 from vision.errors import ManifestError, UsageError, nearest_name_hint
 
@@ -38,7 +38,7 @@ class SplitSettings:
     @property
     def columns(self) -> tuple[str, ...]:
         """What splitting reads of a manifest."""
-        return ("file_name", "label", "split", "group", "author", *self.slices)
+        return ("file_name", "label", "split", "group", "sha256", "author", *self.slices)
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -94,7 +94,8 @@ def check_can_be_split(manifest: Manifest, novel: Iterable[str]) -> None:
         UsageError: A novel class is no label; the nearest is named.
         ManifestError: With every row that is at fault.
     """
-    problems = [*empty_values(manifest), *unknown_splits(manifest), *repeated_rows(manifest)]
+    blanks = [problem for problem in outer_blanks(manifest) if not problem.is_warning]
+    problems = [*empty_values(manifest), *blanks, *unknown_splits(manifest), *repeated_rows(manifest)]
     if problems:
         raise ManifestError("\n".join(map(str, problems)))
     labels = set(manifest.table["label"].unique())

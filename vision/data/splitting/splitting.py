@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vision.data.manifest import SPLITS, Manifest, Problem, row_problems
+from vision.data.check import may_be_repeated
+from vision.data.manifest import MOST_LISTED_ROWS, SPLITS, Manifest, Problem, row_problems
 from vision.data.splitting.dealing import Groups, Integers, deal, spread
 from vision.data.splitting.settings import SplitSettings
 from vision.errors import ManifestError
@@ -56,7 +57,8 @@ def split_manifest(manifest: Manifest, settings: SplitSettings) -> Splitting:
     """The manifest with a split for every row that has none.
 
     Raises:
-        ManifestError: A group is divided already, or holds pictures of a novel class and of another one.
+        ManifestError: A group is divided already, or holds pictures of a novel class and of another one; or one file,
+            by the digests that the manifest states, stands in two groups.
     """
     was_novel = _labels_in(manifest.table.filter(pl.col("split") == "novel"))
     if settings.reassign:
@@ -64,10 +66,12 @@ def split_manifest(manifest: Manifest, settings: SplitSettings) -> Splitting:
     group, names = _numbered_groups(manifest.table, by_author=settings.by_author)
     rows = manifest.table.select("label", "split", *settings.slices).with_columns(group=group)
     kept = _kept_splits(manifest, rows, names, by_author=settings.by_author)
+    _refuse_files_in_two_groups(manifest, group, kept)
     split = _with_novel_classes(manifest, rows, kept, settings, names)
     free = np.flatnonzero(split < 0)
     if len(free):
         split[free] = _deal_free_groups(rows, split, free, names, settings)
+    _refuse_seen_novel_classes(manifest, rows, split)
     new_split = pl.Series("split", list(SPLITS)).gather(pl.Series(split).gather(group))
     return Splitting(
         replace(manifest, table=manifest.table.with_columns(split=new_split)),
@@ -150,6 +154,61 @@ def _divided(manifest: Manifest, divided: pl.DataFrame, names: pl.Series, *, by_
         return Problem(manifest.place(row), "group", names[group].removeprefix(_OWN_GROUP), message, "divided group")
 
     return row_problems(manifest, divided["row"], problem_of)
+
+
+def _refuse_files_in_two_groups(manifest: Manifest, group: pl.Series, kept: Integers) -> None:
+    """Make sure that equal files cannot come to stand in two splits.
+
+    Raises:
+        ManifestError: They stand in two groups that do not have the same split already.
+    """
+    digests = manifest.table["sha256"]
+    is_repeated = may_be_repeated(digests)
+    if not is_repeated.any():
+        return
+    suspects = pl.DataFrame({"sha256": digests, "group": group}).with_row_index("row").filter(is_repeated)
+    suspects = suspects.with_columns(split=pl.Series(kept[suspects["group"].to_numpy()]))
+    first = pl.col("row").min().over("sha256")
+    first_group, first_split = (pl.col(name).sort_by("row").first().over("sha256") for name in ("group", "split"))
+    is_same_split = (pl.col("split") == first_split) & (pl.col("split") >= 0)
+    wrong = suspects.with_columns(first=first).filter((pl.col("group") != first_group) & ~is_same_split)
+    if not len(wrong):
+        return
+    first_rows = dict(wrong.head(MOST_LISTED_ROWS).select("row", "first").rows())
+
+    def problem_of(row: int) -> Problem:
+        message = (
+            f"the same file stands at {manifest.place(first_rows[row])} in another group, and could come to another "
+            "split; keep one, or make them one group by `vision data duplicates --group`"
+        )
+        return Problem(manifest.place(row), "sha256", digests[row], message, "one file in two groups")
+
+    raise ManifestError("\n".join(map(str, row_problems(manifest, wrong["row"], problem_of))))
+
+
+def _refuse_seen_novel_classes(manifest: Manifest, rows: pl.DataFrame, split: Integers) -> None:
+    """Make sure that training sees no class of which pictures are novel, such as those that follow a novel group.
+
+    Raises:
+        ManifestError: It would; with the rows that come to split `novel`, or are there.
+    """
+    is_novel = pl.Series(split == SPLITS.index("novel")).gather(rows["group"])
+    if not is_novel.any():
+        return
+    seen = rows.filter(~is_novel)["label"].unique()
+    wrong = (is_novel & rows["label"].is_in(seen.implode())).arg_true()
+    if not len(wrong):
+        return
+
+    def problem_of(row: int) -> Problem:
+        message = (
+            f"{'comes' if rows['split'][row] is None else 'stands'} in split 'novel' with its group "
+            f"'{manifest.table['group'][row] or ''}', while other pictures of its class do not; make the group two, or "
+            "put the whole class there by --novel, with --reassign if some of it has a split already"
+        )
+        return Problem(manifest.place(row), "label", rows["label"][row] or "", message, "novel class in training")
+
+    raise ManifestError("\n".join(map(str, row_problems(manifest, wrong, problem_of))))
 
 
 def _with_novel_classes(

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from vision.data.check import LEADS_OUTSIDE
 from vision.data.manifest import Manifest
 from vision.data.thumbnails import thumbnail_jpeg
 from vision.errors import ImageError
+from vision.files import is_inside
 
 MAX_CANDIDATES = 5_000
 """Of a class with more pictures, so many are drawn before turns are made: enough to find every author who matters."""
@@ -137,8 +139,8 @@ def _tile(manifest: Manifest, folder: Path, picture: ShownPicture) -> Tile:
         return Tile(picture, b"", "the row has no file name")
     path = manifest.image_path(picture.file_name)
     try:
-        if not path.resolve().is_relative_to(folder):
-            return Tile(picture, b"", "leads outside the manifest's folder; copy the file beneath it")
+        if not is_inside(path, folder):
+            return Tile(picture, b"", LEADS_OUTSIDE)
         return Tile(picture, thumbnail_jpeg(path), "")
     except ImageError as error:
         return Tile(picture, b"", str(error).removeprefix(f"{path}: "))

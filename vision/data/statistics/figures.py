@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-DOMINATION_SHARE = 0.5
-"""A class is dominated by an author who made more than this share of it: a model may learn the author."""
+from vision.data.manifest import DOMINANT_SHARE
 
 
 class _Figures(BaseModel):
@@ -71,7 +70,7 @@ class LabelStatistics(_Figures):
     @property
     def is_dominated(self) -> bool:
         """Whether one author made most of two pictures or more."""
-        return self.num_images > 1 and (self.share_of_largest_author or 0) > DOMINATION_SHARE
+        return self.num_images > 1 and (self.share_of_largest_author or 0) > DOMINANT_SHARE
 
 
 class FamilyStatistics(_Figures):
@@ -272,6 +271,7 @@ class DataSetStatistics(_Figures):
         policy: Licence policy that the licences are judged by.
         num_images: Rows of the manifest.
         num_groups: Groups that are named.
+        num_divided_groups: Of these, with pictures in several splits, no split counting as one.
         num_without_group: Rows that each stand alone.
         splits: Pictures by split.
         unknown_splits: Values of `split` that are none of the four, the most frequent ones.
@@ -297,6 +297,7 @@ class DataSetStatistics(_Figures):
     policy: str
     num_images: int
     num_groups: int
+    num_divided_groups: int
     num_without_group: int
     splits: SplitCounts
     unknown_splits: tuple[str, ...]

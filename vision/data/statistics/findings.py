@@ -39,6 +39,11 @@ def findings(statistics: DataSetStatistics) -> Iterator[str]:
             f"{pictures(s.splits.unknown).capitalize()} in splits that are none: "
             f"{named([repr(each) for each in s.unknown_splits])}."
         )
+    if s.num_divided_groups:
+        yield (
+            f"{groups_in_several_splits(s.num_divided_groups)}: pictures of one vehicle or event are trained on and "
+            "tested with, which flatters the test figure. `vision data check` names them."
+        )
     yield from _gaps_between_splits(s)
     if s.dominated:
         worst = [f"{each.label} ({share_of_author(each)})" for each in s.dominated]
@@ -84,6 +89,11 @@ def largest_labels(value: SliceValue, labels: Sequence[LabelStatistics], *, most
 def pictures(count: int) -> str:
     """`1 picture`, `2,000 pictures`."""
     return f"{count:,} picture{'' if count == 1 else 's'}"
+
+
+def groups_in_several_splits(count: int) -> str:
+    """`1 group stands in several splits`, `2 groups stand ...`."""
+    return f"{count:,} group{' stands' if count == 1 else 's stand'} in several splits"
 
 
 def named(names: Sequence[str], num_more: int = 0) -> str:

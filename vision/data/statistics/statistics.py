@@ -12,7 +12,7 @@ import polars as pl
 
 from vision import __version__
 from vision.data.licences import LicencePolicy, licence_refusal
-from vision.data.manifest import COLUMNS, SPLITS, Manifest
+from vision.data.manifest import COLUMNS, SPLITS, Manifest, divided_groups
 from vision.data.statistics.figures import (
     AgeStatistics,
     AuthorStatistics,
@@ -79,6 +79,7 @@ def data_set_statistics(
         policy=policy.value,
         num_images=len(table),
         num_groups=table["group"].drop_nulls().n_unique(),
+        num_divided_groups=len(divided_groups(table)),
         num_without_group=table["group"].null_count(),
         splits=split_counts(count_values(table, "split").rows()),
         unknown_splits=_unknown_splits(table),

@@ -425,7 +425,8 @@
     const entries = positions.map(loaded);
     await Promise.all(entries.map((entry) => entry.ready));
     if (state.grid !== grid) return;
-    // What could not be shown is not kept unseen.
+    // What was decided stands until a key changes it; what was skipped, or could not be shown, is not kept unseen.
+    positions.forEach((position) => { if (![OPEN, "k"].includes(codes[position])) grid.marks.set(position, codes[position] === SKIPPED ? OPEN : codes[position]); });
     positions.forEach((position, place) => { if (entries[place].state !== "ready") grid.marks.set(position, OPEN); });
     grid.isReady = true;
     showGrid();
@@ -476,7 +477,7 @@
     if (state.stuck || !grid.isReady) return;
     for (const position of grid.positions) {
       const code = grid.marks.get(position) ?? "k";
-      if (code === OPEN) continue;
+      if (code === OPEN || (grid.marks.has(position) && code === codes[position])) continue;
       const note = items.get(position).note;
       codes[position] = code;
       items.set(position, { ...items.get(position), code, class: "" });
