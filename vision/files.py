@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ def default_cache_folder() -> Path:
     if "VISION_CACHE" in os.environ:
         return Path(os.environ["VISION_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vision"
+
+
+def is_part_of_whole_file(path: Path) -> bool:
+    """Whether a path has a name that `whole_file` gives: what a killed process left of a file."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.part", path.name) is not None
 
 
 @contextmanager

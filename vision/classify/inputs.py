@@ -10,11 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from vision.data.images import IMAGE_ENDINGS
 from vision.errors import InputPathError
-
-_ENDINGS = ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .pnm"
-IMAGE_ENDINGS = frozenset(_ENDINGS.split())
-"""Endings, in lower case, by which a folder's pictures are told from its other files."""
 
 
 def expand_inputs(arguments: Iterable[str], *, recursive: bool, stdin: BinaryIO) -> Iterator[Path]:

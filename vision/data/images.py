@@ -27,6 +27,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vision.errors import ImageError
 
+_ENDINGS = ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .pnm"
+IMAGE_ENDINGS = frozenset(_ENDINGS.split())
+"""Endings, in lower case, by which a folder's pictures are told from its other files."""
+
 MAX_PIXELS = 100_000_000
 """Pixels that may be decoded from one file; 300 MB in RGB."""
 

@@ -31,7 +31,7 @@ from vision.data.fetching.fetch import FetchOptions, FetchReport, fetch
 from vision.data.fetching.journal import Decision, Journal, folder_lock
 from vision.data.fetching.sites import OpenSites
 from vision.data.fetching.sources import ClassQuery, Site, load_sources
-from vision.data.fetching.summary import dry_run_lines, summary_lines
+from vision.data.fetching.summary import dry_run_lines, problem_lines, summary_lines
 from vision.data.fetching.web_client import PoliteClient
 from vision.data.licences import LicencePolicy
 from vision.errors import FetchError, OutputError
@@ -121,7 +121,7 @@ def test_the_command_leaves_a_data_set_that_passes_the_check(fetching: Fetching)
     fetching.wiki.list_limit = 4
     fetching.fill(6)
     fetching.wiki.add_category("Tor-M1 in Kyiv", parents=["Tor-M1"])
-    author = '<a href="//commons.wikimedia.org/wiki/User:X" onclick="evil()">Олег <b>Петренко</b></a>'
+    author = '<a href="//commons.wikimedia.org/wiki/User:X" onclick="evil()">Некий <b>Автор</b></a>'
     fetching.wiki.add_file(
         "Кий.jpg", jpeg_bytes(99), categories=["Tor-M1 in Kyiv"], extmetadata=wiki_stub.metadata(author=author)
     )
@@ -133,7 +133,7 @@ def test_the_command_leaves_a_data_set_that_passes_the_check(fetching: Fetching)
     assert len(rows) == 7
     assert set(rows["label"]) == {"tor-m1"}
     assert set(rows["licence"]) == {"CC-BY-SA-4.0"}
-    assert rows["author"][-1] == "Олег Петренко"
+    assert rows["author"][-1] == "Некий Автор"
     assert rows["group"].n_unique() == 2
     assert all(len(digest) == 64 for digest in rows["sha256"])
     assert "7 pictures" in done.stdout
@@ -554,3 +554,23 @@ def test_a_damaged_journal_is_told_with_its_line(fetching: Fetching) -> None:
     journal.write_text("{]\n" + journal.read_text())
     with pytest.raises(OutputError, match=r"fetched\.jsonl:1: damaged"):
         Journal(fetching.out)
+
+
+def test_pictures_of_another_policy_are_told_when_the_policy_is_stricter_again(fetching: Fetching) -> None:
+    closed = wiki_stub.metadata(licence="CC BY-NC 4.0", licence_url="")
+    fetching.wiki.add_file("Closed.jpg", jpeg_bytes(1), categories=["Tor-M1"], extmetadata=closed)
+    assert fetching.run(policy=LicencePolicy.ANY).num_refused == 0
+    report = fetching.run()
+    assert report.num_refused == 1
+    assert any("1 pictures were taken under another policy" in line for line in problem_lines(report))
+
+
+def test_only_what_a_killed_run_left_is_removed(fetching: Fetching) -> None:
+    fetching.fill(1)
+    left, others, folder = (f".a.jpg.{'0' * 32}.part", ".mine.part", f".data.{'0' * 32}.part")
+    fetching.run()
+    (fetching.out / left).touch()
+    (fetching.out / others).touch()
+    (fetching.out / folder).mkdir()
+    fetching.run()
+    assert [(fetching.out / name).exists() for name in (left, others, folder)] == [False, True, True]

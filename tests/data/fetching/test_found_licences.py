@@ -186,3 +186,35 @@ def test_a_name_with_nc_or_nd_is_never_found_to_be_open(words: list[str], other:
         found = found_licence("", [name])
         if {"nc", "nd"} & set(words):
             assert found == "unknown" or "-NC" in found or "-ND" in found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Attribution Non Commercial 4.0",
+        "not for commercial use",
+        "no commercial use",
+        "for research use only",
+        "Editorial use only",
+        "Alle Rechte vorbehalten",
+        "with written permission",
+        "no modifications",
+    ],
+)
+def test_what_is_forbidden_in_words_beside_an_open_address_is_not_open(name: str) -> None:
+    assert found_licence("https://creativecommons.org/licenses/by/4.0/", [name]) == "unknown"
+    assert found_licence("https://creativecommons.org/licenses/by/4.0/", ["CC BY 4.0", name]) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["no CC BY 3.0", "CC BY 3.0 or", "CC BY 3.0 xx"])
+def test_a_word_of_two_letters_is_no_country(name: str) -> None:
+    assert found_licence("", [name]) == "unknown"
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [["CC-BY-SA-4.0", "All non-free files"], ["PD US Army", "CC-BY-NC-2.0"], ["PD US Army", "CC-BY-ND-2.0"]],
+)
+def test_categories_that_forbid_something_leave_nothing_open(categories: list[str]) -> None:
+    assert found_licence("", [], categories) == "unknown"
+    assert found_licence("", ["Public domain"], categories) == "unknown"

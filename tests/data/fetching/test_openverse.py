@@ -58,14 +58,23 @@ def test_no_more_pages_are_asked_for_than_unnamed_users_may_see(stub: OpenverseS
 def test_a_result_tells_author_licence_source_and_what_people_tagged(
     stub: OpenverseStub, source: OpenverseSource
 ) -> None:
-    stub.add(7, creator=" Tim\n Sullivan", filesize=896128)
+    stub.add(7, creator=" A.\n Person", filesize=896128)
     (picture,) = source.find(SearchQuery("avenger", 5))
     assert isinstance(picture, FoundPicture)
     assert picture.identity == "openverse:4bc43a04-ef46-4544-a0c1-000000000007"
-    assert (picture.author, picture.licence, picture.licence_stated) == ("Tim Sullivan", "CC-BY-SA-2.0", "CC BY-SA 2.0")
+    assert (picture.author, picture.licence, picture.licence_stated) == ("A. Person", "CC-BY-SA-2.0", "CC BY-SA 2.0")
     assert picture.page_url == "https://www.flickr.com/photos/someone/7"
     assert (picture.width, picture.height, picture.size_bytes, picture.sha1) == (400, 320, 896128, None)
     assert (picture.media_type, picture.categories) == ("image/jpeg", ("avenger",))
+
+
+def test_what_a_result_says_is_plain_text_and_links_lead_to_the_web(
+    stub: OpenverseStub, source: OpenverseSource
+) -> None:
+    stub.add(8, creator="<b>A.</b> Per\u202eson", title="<i>Tor</i>", foreign_landing_url="javascript:alert(1)")
+    (picture,) = source.find(SearchQuery("avenger", 5))
+    assert isinstance(picture, FoundPicture)
+    assert (picture.author, picture.title, picture.page_url) == ("A. Person", "Tor", "")
 
 
 def test_files_are_found_by_their_identifiers(stub: OpenverseStub, source: OpenverseSource) -> None:

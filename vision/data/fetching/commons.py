@@ -22,8 +22,7 @@ from vision.data.fetching.wiki_metadata import FIELDS
 from vision.errors import AnswerError
 
 COMMONS_API = "https://commons.wikimedia.org/w/api.php"
-COMMONS_HOSTS = ("commons.wikimedia.org", "upload.wikimedia.org")
-COMMONS_WIDTHS_PX = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)
+COMMONS_WIDTHS_PX = (120, 250, 330, 500, 960, 1280, 1920, 3840)
 """Widths that Wikimedia's servers scale to; they refuse others: https://www.mediawiki.org/wiki/Common_thumbnail_sizes"""
 
 _FILES_AT_ONCE = 50  # most titles or page ids in a request: https://www.mediawiki.org/wiki/API:Query

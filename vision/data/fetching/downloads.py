@@ -34,7 +34,7 @@ from vision.errors import (
     RefusedAddressError,
     TooLargeError,
 )
-from vision.files import sha256_of_file
+from vision.files import is_part_of_whole_file, sha256_of_file
 
 INCOMING_NAME = ".incoming"
 FAILURES_UNTIL_DOWN = 3
@@ -175,7 +175,8 @@ def remove_parts(folder: Path) -> None:
     """Remove what a killed run left half written."""
     for place in (folder, folder / INCOMING_NAME):
         for part in place.glob(".*.part"):
-            part.unlink(missing_ok=True)
+            if is_part_of_whole_file(part) and part.is_file():
+                part.unlink(missing_ok=True)
 
 
 def remove_empty_incoming(folder: Path) -> None:

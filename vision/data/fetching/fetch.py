@@ -15,7 +15,7 @@ from vision.data.fetching.lists import LISTS_NAME, Found, KeptLists, find_all
 from vision.data.fetching.merging import MANIFEST_NAME, Merged, existing_manifest, merged_manifest, removed_paths
 from vision.data.fetching.sites import OpenSites
 from vision.data.fetching.sources import ClassQuery, SourcesFile
-from vision.data.licences import LicencePolicy
+from vision.data.licences import LicencePolicy, licence_refusal
 from vision.data.manifest import save_manifest
 from vision.errors import FetchError, OutputError
 from vision.taxonomy import Taxonomy
@@ -57,6 +57,7 @@ class FetchReport:
         num_by_class: Pictures that each class has in `images/`.
         is_card_kept: Whether README.md is someone's own and was left as it is.
         down: Hosts or sources that were given up, and why.
+        num_refused: Pictures taken earlier, under another policy, whose licence this run's policy refuses.
     """
 
     class_ids: tuple[str, ...]
@@ -69,6 +70,7 @@ class FetchReport:
     num_by_class: Mapping[str, int]
     is_card_kept: bool
     down: Mapping[str, str]
+    num_refused: int
 
     @property
     def is_complete(self) -> bool:
@@ -218,7 +220,8 @@ class _Run:
         down: Mapping[str, str],
     ) -> FetchReport:
         left_out = choice.left_out if self.options.dry_run else tuple(self._left_out(choice))
-        num_by_class = Counter(d.class_id for d in self._taken() if d.path not in self.removed)
+        present = [decision for decision in self._taken() if decision.path not in self.removed]
+        refusals = [licence_refusal(decision.picture.licence, self.options.policy) for decision in present]
         return FetchReport(
             class_ids,
             found,
@@ -227,9 +230,10 @@ class _Run:
             left_out,
             merged,
             len(self.removed),
-            num_by_class,
+            Counter(decision.class_id for decision in present),
             self.is_card_kept,
             down,
+            sum(refusal is not None for refusal in refusals),
         )
 
 

@@ -16,9 +16,12 @@ from typing import Any
 
 from vision.data.fetching.found import CategoryQuery, FilesQuery, FoundPicture, Query, QueryProblem, SearchQuery
 from vision.data.fetching.found_licences import found_licence
+from vision.data.fetching.plain_text import one_line, plain_text
 from vision.data.fetching.sources import OPENVERSE
 from vision.data.fetching.web_client import PoliteClient
 from vision.errors import AnswerError
+
+_MAX_NAME = 300  # characters; longer ones are cut
 
 PAGE_SIZE = 20
 MOST_RESULTS = 240
@@ -109,17 +112,17 @@ class OpenverseSource:
         return FoundPicture(
             source=self.name,
             key=_text(result, "id"),
-            title=_text(result, "title") or _text(result, "id"),
-            page_url=_text(result, "foreign_landing_url"),
+            title=plain_text(_text(result, "title"), max_length=_MAX_NAME) or _text(result, "id"),
+            page_url=_address(result, "foreign_landing_url"),
             file_url=_text(result, "url"),
             media_type=_media_type(result),
             size_bytes=_whole_number(result.get("filesize")),
             width=_whole_number(result.get("width")),
             height=_whole_number(result.get("height")),
-            author=_text(result, "creator"),
+            author=plain_text(_text(result, "creator"), max_length=_MAX_NAME),
             licence=licence_of(result),
             licence_stated=_licence_name(result),
-            licence_url=_text(result, "license_url"),
+            licence_url=_address(result, "license_url"),
             categories=_tags(result),
         )
 
@@ -150,9 +153,15 @@ def _tags(result: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_text(tag, "name") for tag in listed if tag.get("accuracy") is None and tag.get("name")))
 
 
+def _address(result: Mapping[str, Any], name: str) -> str:
+    """An address of the web; empty for any other, which no page may link to."""
+    address = _text(result, name)
+    return address if address.startswith(("https://", "http://")) else ""
+
+
 def _text(result: Mapping[str, Any], name: str) -> str:
     value = result.get(name)
-    return " ".join(value.split()) if isinstance(value, str) else ""
+    return one_line(value) if isinstance(value, str) else ""
 
 
 def _whole_number(value: object) -> int | None:

@@ -15,7 +15,7 @@ import yaml
 from vision.data.fetching.found import CategoryQuery, FilesQuery, FoundPicture, PictureSource, QueryProblem
 from vision.data.fetching.sources import ClassQuery, SourcesFile
 from vision.errors import AnswerError, ConfigError, FetchError, OneFileError
-from vision.files import write_whole_text
+from vision.files import whole_file
 from vision.settings_file import SettingsFile
 
 _VERIFIED = re.compile(r"\bverified:\s*(?:false|true|no|yes|off|on|\d{4}-\d{2}-\d{2})(?=\s*(?:[,}#]|$))", re.I)
@@ -108,7 +108,8 @@ def mark_verified(sources_file: SourcesFile, checks: Iterable[QueryCheck], day: 
         if text is None:
             left.append(check.class_query.place)
         else:
-            write_whole_text(path, text)
+            with whole_file(path.resolve()) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="")
             num_marked += 1
     return num_marked, left
 
@@ -129,7 +130,8 @@ def _check(class_query: ClassQuery, source: PictureSource) -> QueryCheck:
 def _marked(path: Path, class_query: ClassQuery, day: datetime.date) -> str | None:
     """The file's text with one entry marked; None if that cannot be done by changing or adding one line."""
     settings = SettingsFile(path, ConfigError)
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with path.open(encoding="utf-8", newline="") as stream:  # line ends stay as they are
+        lines = stream.read().splitlines(keepends=True)
     location = class_query.location
     line = settings.lines.get((*location, "verified"))
     if line is not None:
@@ -141,7 +143,8 @@ def _marked(path: Path, class_query: ClassQuery, day: datetime.date) -> str | No
         match = _FIRST_LINE.fullmatch(lines[first - 1].rstrip("\r\n")) if first else None
         if match is None:
             return None
-        lines.insert(first, f"{match['indent']}  verified: {day}\n")
+        ending = "\r\n" if lines[first - 1].endswith("\r\n") else "\n"
+        lines.insert(first, f"{match['indent']}  verified: {day}{ending}")
     text = "".join(lines)
     return text if _has_changed_only(settings.content, text, location, day) else None
 

@@ -53,6 +53,11 @@ def problem_lines(report: FetchReport) -> list[str]:
         lines.append(f"... and {len(problems) - MOST_PROBLEMS} more queries or files that lead nowhere")
     for message, queries in _by_message(report).items():
         lines.append(f"no answer to {len(queries)} queries of {', '.join(dict.fromkeys(queries))}: {message}")
+    if report.num_refused:
+        lines.append(
+            f"{report.num_refused} pictures were taken under another policy, and this one refuses their licence: "
+            "`vision data check` names them; remove their rows from the manifest"
+        )
     lines += [f"{host}: given up for this run: {message}" for host, message in report.down.items()]
     failed = [decision for decision in report.fetched if decision.outcome is Outcome.FAILED]
     if failed or report.found.unanswered:

@@ -109,8 +109,7 @@ def picture_of(file: WikiFile, *, source: str, base_url: str) -> FoundPicture:
         sha1=_text(info, "sha1") or None,
         width=_whole(info, "width"),
         height=_whole(info, "height"),
-        author=plain_field(metadata, "Artist", max_length=_MAX_NAME)
-        or plain_field(metadata, "Attribution", max_length=_MAX_NAME),
+        author=_author(metadata),
         licence=_licence(metadata, licence_url, (*file.categories, *file.hidden_categories)),
         licence_stated=_licence_stated(metadata),
         licence_url=_address("https://", licence_url),
@@ -118,6 +117,15 @@ def picture_of(file: WikiFile, *, source: str, base_url: str) -> FoundPicture:
         description=plain_field(metadata, "ImageDescription", max_length=_MAX_DESCRIPTION),
         categories=tuple(one_line(category) for category in file.categories),
     )
+
+
+def _author(metadata: Mapping[str, Any]) -> str:
+    """Who made it, with the credit line that the author asks for where it says more."""
+    artist = plain_field(metadata, "Artist", max_length=_MAX_NAME)
+    credit = plain_field(metadata, "Attribution", max_length=_MAX_NAME)
+    if not artist or artist in credit:
+        return credit or artist
+    return f"{artist} ({credit})" if credit and credit not in artist else artist
 
 
 def _delivered(info: Mapping[str, Any]) -> tuple[str, str]:

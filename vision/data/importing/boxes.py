@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from vision.data.images import crop_rectangle
 from vision.data.importing.embedded_provenance import Provenance
@@ -155,7 +156,10 @@ def save_crop(image: Image.Image, path: Path, provenance: Provenance) -> None:
         comment = f"File source: {provenance.source_url}" if provenance.source_url else ""
         image.save(path, "JPEG", quality=CROP_JPEG_QUALITY, subsampling=0, exif=exif, comment=comment.encode())
     else:
-        image.save(path, "PNG", exif=exif)
+        texts = PngInfo()
+        if provenance.source_url:
+            texts.add_itxt("Source", provenance.source_url)
+        image.save(path, "PNG", exif=exif, pnginfo=texts)
 
 
 def box_text(box: Box) -> str:

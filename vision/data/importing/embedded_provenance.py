@@ -26,6 +26,7 @@ from vision.data.importing.embedded_statements import (
     comment_statements,
     exif_statements,
     find_web_address,
+    find_web_addresses,
     iptc_statements,
     png_statements,
     xmp_statements,
@@ -121,7 +122,7 @@ def _rights(said: list[Statements]) -> list[str]:
 def stated_licence(rights: Sequence[str]) -> str:
     """SPDX id of the licence that statements about one picture name together; empty if there is none, or two.
 
-    `© Jane Doe, CC BY-SA 4.0, via Wikimedia Commons` names one, between commas; `no CC BY` does not, and with
+    `© A. Person, CC BY-SA 4.0, via Wikimedia Commons` names one, between commas; `no CC BY` does not, and with
     `all rights reserved` nothing does.
     """
     names = [*rights, *(part for text in rights for part in _PARTS.split(text) if _is_content_licence(part.strip()))]
@@ -131,7 +132,7 @@ def stated_licence(rights: Sequence[str]) -> str:
 
 
 def _addresses(rights: Sequence[str]) -> list[str]:
-    return [address for text in rights if (address := find_web_address(text))]
+    return [address for text in rights for address in find_web_addresses(text)]
 
 
 def _is_licence_address(address: str) -> bool:

@@ -86,11 +86,15 @@ _WEB_ADDRESS = re.compile(r"https?://[^\s<>\"'|\\^`{}]+", re.IGNORECASE)
 _LICENCE_ADDRESS = re.compile(r"creativecommons\.org|/licen[cs]e", re.IGNORECASE)
 
 
+def find_web_addresses(text: str) -> list[str]:
+    """Every address of the web in a text, without punctuation behind it."""
+    addresses = [found.rstrip(".,;:!?") for found in _WEB_ADDRESS.findall(text)]
+    return [address.rstrip(")") if "(" not in address else address for address in addresses]
+
+
 def find_web_address(text: str) -> str:
-    """The first address of the web in a text, without punctuation behind it; empty if there is none."""
-    found = _WEB_ADDRESS.search(text)
-    address = found.group().rstrip(".,;:!?") if found else ""
-    return address.rstrip(")") if "(" not in address else address
+    """The first address of the web in a text; empty if there is none."""
+    return next(iter(find_web_addresses(text)), "")
 
 
 def clean_text(text: str) -> str:

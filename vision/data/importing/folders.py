@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from vision.data.images import IMAGE_ENDINGS
 from vision.data.importing.source import (
-    PICTURE_ENDINGS,
     SPLIT_NAMES,
     Entry,
     ImportSource,
@@ -21,7 +21,7 @@ def read_class_folders(root: Path) -> ImportSource:
     passed_by: Counter[str] = Counter()
     has_splits = has_split_folders(root)
     for path in find_files(root):
-        if path.suffix.lower() not in PICTURE_ENDINGS:
+        if path.suffix.lower() not in IMAGE_ENDINGS:
             passed_by[path.suffix or path.name] += 1
             continue
         folders = path.relative_to(root).parts[:-1]

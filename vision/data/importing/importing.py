@@ -1,6 +1,6 @@
 """Somebody's data set becomes one of ours: a folder with `manifest.csv`, `images/` and `left_out.csv`.
 
-`open_source` reads what the data set says of its pictures, `import_labels` maps its labels, `plan_pictures` gives every
+`open_source` reads what the data set says of its pictures, `labels` maps its labels, `plan_pictures` gives every
 picture its name, and `import_data_set` brings the pictures over on all cores, whole or not at all. One row per picture
 (or box) comes out, or a line in `left_out.csv` with the reason.
 """

@@ -1,7 +1,7 @@
 """What a data set of any format says before its pictures are opened: the types between reading and importing.
 
-A reader (`import_folders`, `import_tables`, `import_coco`, `import_yolo`) turns a source into an `ImportSource`; what
-is done with it (`importing`) does not depend on which format it was. Labels are the source's own until `import_labels`
+A reader (`folders`, `tables`, `coco`, `yolo`) turns a source into an `ImportSource`; what
+is done with it (`importing`) does not depend on which format it was. Labels are the source's own until `labels`
 has mapped them.
 """
 
@@ -15,9 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-_ENDINGS = ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .avif .ppm .pgm .pbm .pnm"
-PICTURE_ENDINGS = frozenset(_ENDINGS.split())
-"""Endings by which pictures are found in folders; what they hold is told by content."""
+from vision.data.images import IMAGE_ENDINGS
 
 SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -129,7 +127,7 @@ class ImportSource:
 def find_pictures(folder: Path) -> Iterator[Path]:
     """Every file beneath a folder whose ending is a picture's, sorted; hidden files and folders are passed by."""
     for path in find_files(folder):
-        if path.suffix.lower() in PICTURE_ENDINGS:
+        if path.suffix.lower() in IMAGE_ENDINGS:
             yield path
 
 

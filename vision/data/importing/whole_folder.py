@@ -47,16 +47,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if final.exists():
-            final.rename(replaced)
         try:
+            if final.exists():
+                final.rename(replaced)
             temporary.rename(final)
-        except OSError:
-            if replaced.exists():
+        except BaseException:  # Ctrl-C, too, may come between the two
+            if replaced.exists() and not final.exists():
                 replaced.rename(final)
             raise
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
