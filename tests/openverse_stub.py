@@ -50,7 +50,7 @@ class OpenverseStub:
             "indexed_on": "2022-08-27T17:39:48Z",
             "foreign_landing_url": f"https://www.flickr.com/photos/someone/{number}",
             "url": f"{self.base}/files/{number}.jpg",
-            "creator": "Tim Sullivan",
+            "creator": "A. Person",
             "creator_url": "https://www.flickr.com/photos/someone",
             "license": "by-sa",
             "license_version": "2.0",

@@ -148,12 +148,13 @@ def _with_stated(options: ImportOptions, *, licence: str, author: str, source_ur
     """The options with what the user says of all pictures; a licence that will be refused is told at once."""
     from dataclasses import replace
 
-    from vision.data.importing.pictures import tidy_licence
+    from vision.data.importing.pictures import tidy_licence, versions_hint
     from vision.data.licences import LicencePolicy, licence_refusal
 
     stated = {"licence": tidy_licence(licence.strip()), "author": author.strip(), "source_url": source_url.strip()}
     stated = {column: text for column, text in stated.items() if text}
     if "licence" in stated and (refusal := licence_refusal(stated["licence"], LicencePolicy.OPEN)):
+        refusal = versions_hint(licence) or refusal
         say(f"warning: --licence '{licence}': {refusal}; `vision data check` will refuse these pictures")
     return replace(options, stated=stated)
 

@@ -574,3 +574,41 @@ def test_only_what_a_killed_run_left_is_removed(fetching: Fetching) -> None:
     (fetching.out / folder).mkdir()
     fetching.run()
     assert [(fetching.out / name).exists() for name in (left, others, folder)] == [False, True, True]
+
+
+def test_a_file_that_was_too_large_on_arrival_is_tried_again_when_the_limit_is_raised(fetching: Fetching) -> None:
+    fetching.fill(1)
+    fetching.wiki.fail_next(wiki_stub.told_size(2_000_000), path="/images/Tor_0")
+    for _ in range(2):
+        fetching.run(defaults="max_file_mb: 1")
+    assert fetching.reasons() == {"Tor 0": "too large"}
+    assert len(fetching.wiki.downloads()) == 1
+    fetching.run(defaults="max_file_mb: 3")
+    assert fetching.reasons() == {}
+    assert len(fetching.manifest) == 1
+
+
+def test_a_file_that_was_too_small_on_arrival_is_tried_again_when_the_limit_is_lowered(fetching: Fetching) -> None:
+    fetching.wiki.add_file("Small.jpg", jpeg_bytes(1, (400, 320)), categories=["Tor-M1"], size=(2000, 1500))
+    for _ in range(2):
+        fetching.run(defaults="min_side_px: 500")
+    assert fetching.reasons() == {"Small": "too small"}
+    assert len(fetching.wiki.downloads()) == 1
+    fetching.run(defaults="min_side_px: 300")
+    assert len(fetching.manifest) == 1
+
+
+def test_a_journal_that_cannot_be_read_is_told(fetching: Fetching) -> None:
+    (fetching.out / "fetched.jsonl").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"fetched\.jsonl: cannot be read \(Is a directory\)"):
+        fetching.run()
+
+
+def test_the_card_counts_what_the_open_policy_refuses(fetching: Fetching) -> None:
+    fetching.fill(1)
+    fetching.run()
+    assert "policy `open` refuses" not in (fetching.out / "README.md").read_text()
+    closed = wiki_stub.metadata(licence="CC BY-NC 4.0", licence_url="")
+    fetching.wiki.add_file("Closed.jpg", jpeg_bytes(9), categories=["Tor-M1"], extmetadata=closed)
+    fetching.run(policy=LicencePolicy.ANY, refresh=True)
+    assert "policy `open` refuses the licences of 1 of them" in (fetching.out / "README.md").read_text()

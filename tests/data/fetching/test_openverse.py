@@ -148,7 +148,7 @@ def test_pictures_of_openverse_go_through_the_same_fetch(stub: OpenverseStub, tm
     assert done.returncode == 0, done.stderr
     manifest = pl.read_csv(tmp_path / "out" / "manifest.csv")
     assert manifest["title"].to_list() == ["Avenger 0", "Avenger 1"]
-    assert set(manifest["group"]) == {"author-tim-sullivan"}
+    assert set(manifest["group"]) == {"author-a-person"}
     left_out = pl.read_csv(tmp_path / "out" / "left_out.csv")
     kinds = dict(zip(left_out["title"], left_out["kind"], strict=True))
     assert kinds == {"Avenger 2": "broken picture", "Avenger 3": "licence", "Avenger 4": "host not allowed"}

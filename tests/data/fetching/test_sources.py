@@ -238,3 +238,15 @@ def test_a_contact_is_asked_for_before_anything_else(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "give --contact" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_marking_keeps_line_ends_and_links(tmp_path: Path) -> None:
+    real, path = tmp_path / "real.yaml", tmp_path / "sources.yaml"
+    real.write_bytes(b"version: 1\r\nclasses:\r\n  tor-m1:\r\n    - category: Tor\r\n    - category: Tor-M1\r\n")
+    path.symlink_to(real)
+    loaded = load_sources(path, TAXONOMY)
+    mark_verified(loaded, [QueryCheck(query, 1, ()) for query in loaded.queries], DAY)
+    assert path.is_symlink()
+    text = real.read_bytes()
+    assert text.count(f"      verified: {DAY}\r\n".encode()) == 2
+    assert text.count(b"\n") == text.count(b"\r\n") == 7

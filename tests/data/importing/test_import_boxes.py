@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from vision.data.images import decode_image
-from vision.data.importing.boxes import BoxError, box_text, cut_out, place_box
+from vision.data.importing.boxes import BoxError, box_text, cut_out, place_box, save_crop
 from vision.data.importing.coco import read_coco
+from vision.data.importing.embedded_provenance import Provenance, read_provenance
 from vision.data.importing.importing import ImportedDataSet, import_data_set, plan_pictures
 from vision.data.importing.labels import map_labels, with_classes
 from vision.data.importing.pictures import ImportOptions
@@ -358,3 +359,11 @@ def test_the_manifest_of_imported_boxes_passes_its_own_check(tmp_path: Path) -> 
     manifest = load_manifest(tmp_path / "out/manifest.csv")
     assert len(manifest.table) == 2
     assert find_file_problems(manifest, read_file_facts(manifest)) == []
+
+
+def test_a_crop_says_where_its_picture_comes_from(tmp_path: Path) -> None:
+    page = "https://example.org/page"
+    for name in ("a.png", "a.jpg"):
+        save_crop(Image.new("RGB", (4, 4)), tmp_path / name, Provenance(source_url=page, author="A. Person"))
+        found = read_provenance(tmp_path / name)
+        assert (found.source_url, found.author) == (page, "A. Person")

@@ -18,7 +18,7 @@ from vision.data.importing.columns import parse_column_options
 from vision.data.importing.importing import ImportedDataSet, find_format, import_data_set, open_source, plan_pictures
 from vision.data.importing.labels import check_no_unknown_labels, map_labels, parse_label_options, with_classes
 from vision.data.importing.names import NameRegister
-from vision.data.importing.pictures import ImportOptions
+from vision.data.importing.pictures import ImportOptions, versions_hint
 from vision.data.importing.source import ImportSource, SourceFormat
 from vision.data.manifest import load_manifest
 from vision.errors import InputPathError, OutputError, UsageError, VisionError
@@ -395,3 +395,37 @@ def test_the_real_photographs_as_class_folders_give_their_manifest_again(photos_
     assert len(done.manifest.table) == 75
     assert sorted(rows(done, *columns)) == sorted(known.select(columns).rows())
     assert "0 of 75 files say something of author, licence, source or title" in done.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"photo;label\na.png;tor-m1\n", r"list\.csv: its columns are separated by ';'; save it with commas"),
+        (b"photo\tlabel\na.png\ttor-m1\n", r"its columns are separated by tabs; save it with commas"),
+        ("path,label\na.png,tor-m1\n".encode("utf-16"), r"list\.csv: is UTF-16, or no text; save it as CSV in UTF-8"),
+        ("path,label\n\u00fc.png,tor-m1\n".encode("latin-1"), r"cannot be read as csv \(.*\); save it in UTF-8"),
+    ],
+)
+def test_a_table_in_another_form_is_told_with_the_way_to_save_it(tmp_path: Path, content: bytes, told: str) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes(content)
+    with pytest.raises(InputPathError, match=told):
+        opened(path)
+
+
+def test_pictures_in_no_class_folder_are_told_instead_of_an_empty_data_set(tmp_path: Path) -> None:
+    draw(tmp_path / "in/a.png")
+    with pytest.raises(UsageError, match=r"holds 1 pictures in no folder of a class; put them into folders"):
+        opened(tmp_path / "in")
+    with pytest.raises(InputPathError, match=r"holds 1 pictures in no folder of a class; put them into folders"):
+        open_source(tmp_path / "in", SourceFormat.FOLDERS, {})
+
+
+def test_a_licence_without_its_version_is_told_so(tmp_path: Path) -> None:
+    assert versions_hint("cc by") == "the version is missing; such as 'CC-BY-4.0'"
+    assert versions_hint("CC BY-SA 3.0") == versions_hint("my own") == ""
+    draw(tmp_path / "in/tor-m1/a.png")
+    done = CliRunner().invoke(
+        data_app, ["import", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--licence", "cc by", "--dry-run"]
+    )
+    assert "--licence 'cc by': the version is missing; such as 'CC-BY-4.0'" in done.stderr

@@ -40,3 +40,19 @@ def test_a_new_folder_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     write(tmp_path / "data", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     assert (tmp_path / "data" / "manifest.csv").read_text() == "new"
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next_of_the_same_name(tmp_path: Path) -> None:
+    left, other, foreign = f".data.{'0' * 32}.part", f".date.{'0' * 32}.part", ".data.mine.part"
+    for name in (left, other, foreign):
+        (tmp_path / name / "images").mkdir(parents=True)
+    write(tmp_path / "data", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["data", other, foreign])
+
+
+def test_what_another_import_is_writing_is_not_removed(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "data") as slow:
+        (slow / "manifest.csv").write_text("slow")
+        write(tmp_path / "data", "fast")
+        assert slow.is_dir()
+    assert (tmp_path / "data" / "manifest.csv").read_text() == "slow"

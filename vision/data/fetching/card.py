@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from vision.data.fetching.journal import Decision, Outcome
+from vision.data.licences import LicencePolicy, licence_refusal
 from vision.data.sharing.attribution import escaped_markdown, render_attribution
 from vision.data.sharing.data_card import OVERWRITTEN_BY_FETCH
 from vision.data.sharing.licence_duties import NO_LEGAL_ADVICE, duty_lines, share_alike_paragraphs, summarise_duties
@@ -88,6 +89,7 @@ def render_card(name: str, table: pl.DataFrame, left_out: Sequence[Decision], cl
         "",
         *_class_table(table, class_ids),
         "",
+        *_refused_lines(table),
         "## What passing them on asks",
         "",
         *duty_lines(duties),
@@ -120,6 +122,18 @@ def _class_table(table: pl.DataFrame, class_ids: Sequence[str]) -> list[str]:
         cells = [str(number or "") for number in numbers]
         lines.append(f"| {escaped_markdown(label)} | {sum(numbers) or 'no images'} | {' | '.join(cells)} |")
     return lines
+
+
+def _refused_lines(table: pl.DataFrame) -> list[str]:
+    """What the policy `open` refuses, such as pictures that `--policy any` took."""
+    num_refused = sum(licence_refusal(licence, LicencePolicy.OPEN) is not None for licence in table["licence"])
+    if not num_refused:
+        return []
+    return [
+        f"The policy `open` refuses the licences of {num_refused} of them, and `vision data check` names them: they",
+        "are for measurements in private. To pass the others on, remove the rows of these from the manifest.",
+        "",
+    ]
 
 
 def _left_out_table(left_out: Sequence[Decision]) -> list[str]:

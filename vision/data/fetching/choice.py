@@ -22,6 +22,9 @@ from vision.taxonomy import Taxonomy
 READ_MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff")
 """What photographs come as and `vision.data.images` reads; GIF, SVG, PDF, DjVu, sound and video are none."""
 
+TOO_LARGE, TOO_SMALL = "too large", "too small"
+"""Kinds of reasons that another limit in sources.yaml removes."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -140,7 +143,13 @@ class _Chooser:
             return True
         then, now = earlier.picture, candidate.picture
         is_same_file = (then.sha1, then.file_url) == (now.sha1, now.file_url)
-        return earlier.outcome is Outcome.UNUSABLE and is_same_file
+        return earlier.outcome is Outcome.UNUSABLE and is_same_file and not self._is_let_in(earlier)
+
+    def _is_let_in(self, earlier: Decision) -> bool:
+        """Whether the limit that an arrived file did not keep has moved since."""
+        if earlier.kind == TOO_LARGE:
+            return self.limits.max_file_bytes > earlier.limit
+        return earlier.kind == TOO_SMALL and self.limits.min_side_px < earlier.limit
 
     def _refusal(self, candidate: Candidate) -> tuple[str, str] | None:
         """Kind and reason of leaving a candidate out; None if it is wanted."""
@@ -228,13 +237,13 @@ def _file_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | No
 def _size_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | None:
     sides = [side for side in (picture.width, picture.height) if side is not None]
     if sides and min(sides) < limits.min_side_px:
-        return "too small", f"{picture.width} x {picture.height} px; min_side_px is {limits.min_side_px}"
+        return TOO_SMALL, f"{picture.width} x {picture.height} px; min_side_px is {limits.min_side_px}"
     if picture.changes:  # scaled by the source: what arrives is smaller than what it tells
         return None
     if picture.size_bytes is not None and picture.size_bytes > limits.max_file_bytes:
-        return "too large", f"{picture.size_bytes:,} bytes; the limit is {limits.max_file_bytes:,}; or fetch a width"
+        return TOO_LARGE, f"{picture.size_bytes:,} bytes; the limit is {limits.max_file_bytes:,}; or fetch a width"
     if len(sides) == 2 and sides[0] * sides[1] > MAX_PIXELS:
-        return "too large", f"{sides[0]} x {sides[1]} px; the limit is {MAX_PIXELS:,} pixels; or fetch a width"
+        return TOO_LARGE, f"{sides[0]} x {sides[1]} px; the limit is {MAX_PIXELS:,} pixels; or fetch a width"
     return None
 
 

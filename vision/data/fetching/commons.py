@@ -21,7 +21,6 @@ from vision.data.fetching.wiki_files import WikiFile, parse_file, picture_of
 from vision.data.fetching.wiki_metadata import FIELDS
 from vision.errors import AnswerError
 
-COMMONS_API = "https://commons.wikimedia.org/w/api.php"
 COMMONS_WIDTHS_PX = (120, 250, 330, 500, 960, 1280, 1920, 3840)
 """Widths that Wikimedia's servers scale to; they refuse others: https://www.mediawiki.org/wiki/Common_thumbnail_sizes"""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from vision.data.fetching.choice import Candidate, Limits
+from vision.data.fetching.choice import TOO_LARGE, TOO_SMALL, Candidate, Limits
 from vision.data.fetching.journal import Decision, Journal, Outcome
 from vision.data.fetching.naming import picture_path
 from vision.data.fetching.sources import ClassQuery
@@ -42,7 +42,7 @@ FAILURES_UNTIL_DOWN = 3
 
 _KIND_OF_ERROR: Mapping[type[FetchError], tuple[Outcome, str]] = {
     MissingFileError: (Outcome.UNUSABLE, "not there"),
-    TooLargeError: (Outcome.UNUSABLE, "too large"),
+    TooLargeError: (Outcome.UNUSABLE, TOO_LARGE),
     RefusedAddressError: (Outcome.UNUSABLE, "host not allowed"),
     BrokenDownloadError: (Outcome.FAILED, "broken download"),
 }
@@ -112,7 +112,9 @@ class Downloads:
             failure = self._download(candidate, incoming)
             if failure is not None:
                 outcome, kind, reason = failure
-                return replace(refused, outcome=outcome, kind=kind, reason=reason, at=_utc(datetime.now(UTC)))
+                limit = self.limits.max_file_bytes if kind == TOO_LARGE else 0
+                at = _utc(datetime.now(UTC))
+                return replace(refused, outcome=outcome, kind=kind, reason=reason, at=at, limit=limit)
         arrived = target if target.exists() else incoming
         decision = self._judge(candidate, arrived, path)
         if decision.outcome is not Outcome.TAKEN:
@@ -154,7 +156,8 @@ class Downloads:
             return replace(refused, kind="broken picture", reason=str(error).removeprefix(f"{arrived}: "))
         least = self.limits.min_side_px
         if not candidate.picture.changes and min(width, height) < least:
-            return replace(refused, kind="too small", reason=f"{width} x {height} px; min_side_px is {least}")
+            reason = f"{width} x {height} px; min_side_px is {least}"
+            return replace(refused, kind=TOO_SMALL, reason=reason, limit=least)
         sha256 = sha256_of_file(arrived)
         twin = self.taken_by_sha256.get(sha256)
         if twin is not None and twin.key != candidate.key:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from vision.data.fetching.cc_ports import is_port, port_code
+from vision.data.fetching.prohibitions import FORBIDS_ALL, NOT_FREE, contradicts
 from vision.data.licences import US_GOVERNMENT_WORK
 
 UNKNOWN = "unknown"
@@ -45,20 +47,6 @@ _US_GOVERNMENT = re.compile(
     r"united states government work",
     re.I,
 )
-# What must not stand beside the address of a licence without it.
-_FORBIDS_COMMERCE = re.compile(
-    r"\bnc\b|\bnon\W*commercial|\bno[nt]?\b.*\bcommercial|"
-    r"\b(research|editorial|private|personal|educational|academic|press)\W+(use|purpose)",
-    re.I,
-)
-_FORBIDS_CHANGES = re.compile(r"\bnd\b|\bno\W*deriv|\b(no|without)\W+(any )?(change|modification|alteration)", re.I)
-_NOT_FREE = re.compile(r"\bnon\W*free|\bnot free|fair use", re.I)
-_FORBIDS_ALL = re.compile(
-    rf"{_NOT_FREE.pattern}|all rights reserved|alle rechte vorbehalten|tous droits réservés|"
-    r"todos los derechos reservados|tutti i diritti riservati|все права защищены|"
-    r"\b(with|by|after|needs?|requires?|ask for)( \w+)? permission|permission (is )?(needed|required)",
-    re.I,
-)
 _SPOKEN = (
     (re.compile(r"creative ?commons"), "cc"),
     (re.compile(r"non\W*commercial"), "nc"),
@@ -82,28 +70,6 @@ _FILLING = frozenset(
         "under",
     )
 )
-_COUNTRIES = {
-    "australia": "au",
-    "austria": "at",
-    "france": "fr",
-    "germany": "de",
-    "italy": "it",
-    "japan": "jp",
-    "netherlands": "nl",
-    "poland": "pl",
-    "spain": "es",
-}
-
-
-# Where versions 1.0 to 3.0 were ported to [memory]; one that is missing makes a licence unknown.
-# fmt: off
-_PORTS = frozenset((
-    "ar", "at", "au", "az", "be", "bg", "br", "ca", "ch", "cl", "cn", "co", "cr", "cz", "de", "dk", "ec", "ee", "eg",
-    "es", "fi", "fr", "ge", "gr", "gt", "hk", "hr", "hu", "ie", "il", "in", "it", "jp", "kr", "lu", "mk", "mt", "mx",
-    "my", "ni", "nl", "no", "nz", "pe", "ph", "pl", "pr", "pt", "ro", "rs", "se", "sg", "si", "th", "tw", "ug", "uk",
-    "us", "ve", "vn", "za", "igo", "scotland",
-))
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -144,7 +110,7 @@ def found_licence(url: str, names: Sequence[str], categories: Iterable[str] = ()
     names = [name.strip() for name in names if name.strip()]
     by_url = _by_url(url.strip())
     categories = list(categories)
-    if any(map(_FORBIDS_ALL.search, names)) or any(map(_NOT_FREE.search, categories)):
+    if any(map(FORBIDS_ALL.search, names)) or any(map(NOT_FREE.search, categories)):
         return UNKNOWN
     stated = [by_url] if by_url is not None else []
     by_names = [(name, _by_name(name)) for name in names]
@@ -174,11 +140,7 @@ def _merged(stated: Sequence[_CreativeCommons | str]) -> str | None:
 
 def _contradicts(name: str, licence: str) -> bool:
     """Whether a name that is no licence's says something else than the licence."""
-    return bool(
-        (_FORBIDS_COMMERCE.search(name) and "-NC" not in licence)
-        or (_FORBIDS_CHANGES.search(name) and "-ND" not in licence)
-        or (_PUBLIC_DOMAIN.fullmatch(name) and licence not in _FREE_OF_RIGHTS)
-    )
+    return contradicts(name, licence) or bool(_PUBLIC_DOMAIN.fullmatch(name) and licence not in _FREE_OF_RIGHTS)
 
 
 def _by_url(url: str) -> _CreativeCommons | str | None:
@@ -243,11 +205,11 @@ def _by_cc_name(name: str) -> _CreativeCommons | None:
     for pattern, short in _SPOKEN:
         spoken = pattern.sub(short, spoken)
     words = [word for word in re.split(r"[\s,()/_-]+", spoken) if word and word not in _FILLING]
-    words = [_COUNTRIES.get(word, word) for word in words]
+    words = [port_code(word) for word in words]
     elements = frozenset(word for word in words if word in _ELEMENTS)
     versions = tuple(dict.fromkeys(word for word in words if _VERSION.fullmatch(word)))
     rest = [word for word in words if word not in elements and word not in versions]
-    if "by" not in elements or len(rest) > 1 or not _PORTS.issuperset(rest):
+    if "by" not in elements or len(rest) > 1 or not all(is_port(word, versions) for word in rest):
         return None
     if rest and words.index(rest[0]) < words.index("by"):  # "no CC BY" is none of Norway
         return None
@@ -258,8 +220,11 @@ def _by_categories(names: Sequence[str], categories: Sequence[str], *, has_url: 
     """What the categories of a licence's template say, where the file says no more than "public domain", or nothing."""
     if has_url or not all(_PUBLIC_DOMAIN.fullmatch(name) for name in names):
         return UNKNOWN
-    if any(pattern.search(c) for c in categories for pattern in (_FORBIDS_COMMERCE, _FORBIDS_CHANGES)):
-        return UNKNOWN
+    found = _by_category_names(names, categories)
+    return UNKNOWN if any(contradicts(category, found) for category in categories) else found
+
+
+def _by_category_names(names: Sequence[str], categories: Sequence[str]) -> str:
     if any(_US_GOVERNMENT.fullmatch(category) for category in categories):
         return US_GOVERNMENT_WORK
     if names:

@@ -53,6 +53,7 @@ class Decision:
         height: px, upright, as delivered; 0 if it was not taken.
         size_bytes: Of the file as delivered; 0 if it was not taken.
         at: When, in UTC.
+        limit: Bytes or px that it was too large or too small for when it arrived; 0 for any other outcome.
     """
 
     class_id: str
@@ -67,6 +68,7 @@ class Decision:
     height: int = 0
     size_bytes: int = 0
     at: str = ""
+    limit: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -88,15 +90,20 @@ class LineFile:
         """Every line that was written whole.
 
         Raises:
-            OutputError: A line is no JSON object; with its number.
+            OutputError: A line is no JSON object; with its number. Or the file cannot be read.
         """
-        if not self.path.exists():
+        try:
+            with self.path.open("rb") as stream:
+                for number, line in enumerate(stream, start=1):
+                    if not line.endswith(b"\n"):
+                        return  # a kill came between; `append` overwrites it
+                    yield self._parsed(line, number)
+        except FileNotFoundError:
             return
-        with self.path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    return  # a kill came between; `append` overwrites it
-                yield self._parsed(line, number)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be read ({error.strerror}); give the right to read it, or another folder"
+            ) from error
 
     def append(self, objects: Iterable[Mapping[str, Any]]) -> None:
         """Add lines, all of them on the disk when this returns.
@@ -200,7 +207,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """Keep a second run out of a folder.
 
     The lock is the system's (flock): it ends with the process that holds it, however that dies, so a lock file that
-    lies about is none.
+    lies about is none. Windows has no flock: there a fetch ends here with a ModuleNotFoundError.
 
     Raises:
         OutputError: Another run holds it, or the folder cannot be written to.

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from vision.data.fetching.commons import COMMONS_API, COMMONS_WIDTHS_PX, MediaWikiSource
+from vision.data.fetching.commons import COMMONS_WIDTHS_PX, MediaWikiSource
 from vision.data.fetching.found import PictureSource
 from vision.data.fetching.openverse import OpenverseSource
-from vision.data.fetching.sources import OPENVERSE, Site, Sources
+from vision.data.fetching.sources import COMMONS_SITE, OPENVERSE, Site, Sources
 from vision.data.fetching.web_address import AllowList, check_contact
 from vision.data.fetching.web_client import PoliteClient
 from vision.errors import UsageError
@@ -106,7 +106,7 @@ class OpenSites:
     def _make_source(self, name: str, site: Site, client: PoliteClient) -> PictureSource:
         if name == OPENVERSE:
             return OpenverseSource(client, site.api)
-        if self._width is not None and site.api == COMMONS_API and self._width not in COMMONS_WIDTHS_PX:
+        if self._width is not None and site.api == COMMONS_SITE.api and self._width not in COMMONS_WIDTHS_PX:
             widths = ", ".join(map(str, COMMONS_WIDTHS_PX))
             raise UsageError(
                 f"width {self._width}: Commons scales to {widths} px alone; choose one, or none for originals"

@@ -12,6 +12,7 @@ Nothing that stands in a file raises an error here: what cannot be read is left 
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -145,11 +146,17 @@ def _is_content_licence(name: str) -> bool:
 
 
 def short_date(text: str) -> str:
-    """YYYY, YYYY-MM or YYYY-MM-DD of a date as EXIF, IPTC or XMP write it; empty if it is none."""
+    """YYYY, YYYY-MM or YYYY-MM-DD of a date as EXIF, IPTC or XMP write it, as far as a calendar has it; else empty.
+
+    These are machines' dates; `vision.data.fetching.wiki_metadata.date_taken` reads those that people write.
+    """
     found = re.match(r"(\d{4})(?:[:/-]?(\d\d)(?:[:/-]?(\d\d))?)?(?!\d)", text.strip())
     if not found or not 1800 <= int(found[1]) <= 2200:
         return ""
     month, day = found[2], found[3]
     if month is None or not 1 <= int(month) <= 12:
         return found[1]
-    return f"{found[1]}-{month}-{day}" if day and 1 <= int(day) <= 31 else f"{found[1]}-{month}"
+    try:
+        return datetime.date(int(found[1]), int(month), int(day or 0)).isoformat()
+    except ValueError:
+        return f"{found[1]}-{month}"

@@ -25,7 +25,6 @@ from vision.data.importing.pictures import ImportOptions, PictureOutcome, Pictur
 from vision.data.importing.source import Entry, ImportSource, LeftOut, SourceFormat, find_pictures
 from vision.data.importing.tables import (
     METADATA_NAMES,
-    TABLE_ENDINGS,
     find_metadata_files,
     read_hugging_face_folder,
     read_table,
@@ -33,6 +32,7 @@ from vision.data.importing.tables import (
 from vision.data.importing.whole_folder import whole_folder
 from vision.data.importing.yolo import find_data_yaml, has_yolo_folders, read_yolo
 from vision.data.manifest import Manifest, manifest_from_rows, save_manifest
+from vision.data.manifest_files import ENDINGS
 from vision.errors import InputPathError, OutputError, UsageError
 from vision.files import write_whole_text
 
@@ -78,6 +78,8 @@ def open_source(path: Path, chosen: SourceFormat | None, columns: Mapping[str, s
         raise InputPathError(
             f"{path}: no picture found in it as {form.value}; check the path, or choose another --format"
         )
+    if form is SourceFormat.FOLDERS and not source.entries:
+        raise InputPathError(f"{path}: {_loose(len(source.left_out))}")
     return source
 
 
@@ -98,11 +100,14 @@ def find_format(path: Path) -> SourceFormat:
         found[SourceFormat.HUGGINGFACE] = str(metadata[0].relative_to(path))
     if coco := find_coco_files(path):
         found[SourceFormat.COCO] = str(coco[0].relative_to(path))
-    if not found and (tables := [p for p in sorted(path.iterdir()) if p.suffix in TABLE_ENDINGS]):
+    if not found and (tables := [p for p in sorted(path.iterdir()) if p.suffix in ENDINGS]):
         names = ", ".join(table.name for table in tables)
         raise UsageError(f"{path}: holds {names}; give that file as SOURCE, or --format folders to go by the folders")
-    if not found and any(picture.parent != path for picture in find_pictures(path)):
+    pictures = [] if found else list(find_pictures(path))
+    if any(picture.parent != path for picture in pictures):
         return SourceFormat.FOLDERS
+    if pictures:
+        raise UsageError(f"{path}: {_loose(len(pictures))}")
     if len(found) == 1:
         return next(iter(found))
     known = " and ".join(f"{form.value} ({mark})" for form, mark in found.items())
@@ -184,11 +189,18 @@ def _read(path: Path, form: SourceFormat, columns: Mapping[str, str]) -> ImportS
     return readers[form](path)
 
 
+def _loose(num_pictures: int) -> str:
+    return (
+        f"holds {num_pictures} pictures in no folder of a class; put them into folders named as the classes, "
+        "or give a table of them as SOURCE"
+    )
+
+
 def _format_of_file(path: Path) -> SourceFormat:
     if path.name in METADATA_NAMES:
         return SourceFormat.HUGGINGFACE
     by_ending = {
-        **dict.fromkeys(TABLE_ENDINGS, SourceFormat.CSV),
+        **dict.fromkeys(ENDINGS, SourceFormat.CSV),
         ".json": SourceFormat.COCO,
         ".yaml": SourceFormat.YOLO,
         ".yml": SourceFormat.YOLO,

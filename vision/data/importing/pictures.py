@@ -201,6 +201,13 @@ def tidy_licence(text: str) -> str:
     return text if _SPDX_OPERATOR.search(text) else stated_licence([text]) or text
 
 
+def versions_hint(text: str) -> str:
+    """What to say of the name of a licence that lacks its version, such as `cc by`; empty for any other text."""
+    if stated_licence([text]) or not (whole := stated_licence([f"{text} 4.0"])):
+        return ""
+    return f"the version is missing; such as '{whole}'"
+
+
 def _group(task: PictureTask, root: Path, options: ImportOptions) -> str | None:
     """The group by folder or name; else crops of one picture are one, as they show one scene."""
     path = Path(task.path)

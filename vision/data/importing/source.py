@@ -1,8 +1,7 @@
 """What a data set of any format says before its pictures are opened: the types between reading and importing.
 
-A reader (`folders`, `tables`, `coco`, `yolo`) turns a source into an `ImportSource`; what
-is done with it (`importing`) does not depend on which format it was. Labels are the source's own until `labels`
-has mapped them.
+A reader (`folders`, `tables`, `coco`, `yolo`) turns a source into an `ImportSource`; what is done with it (`importing`)
+does not depend on which format it was. Labels are the source's own until `labels` has mapped them.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from vision.data.importing.source import (
     find_named_picture,
 )
 from vision.data.manifest import SPLITS, parse_box
+from vision.data.manifest_files import ENDINGS
 from vision.errors import InputPathError, UsageError, nearest_name_hint
 
-TABLE_ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
-METADATA_NAMES = frozenset(f"metadata{ending}" for ending in TABLE_ENDINGS)
+METADATA_NAMES = frozenset(f"metadata{ending}" for ending in ENDINGS)
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> ImportSource:
@@ -109,12 +109,28 @@ def _table_in(path: Path) -> pl.DataFrame:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
         if path.suffix == ".csv":
-            # All columns as text: a label '007' stays one.
-            return pl.read_csv(path, infer_schema=False)
+            return _csv_in(path)
         return pl.read_ndjson(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputPathError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
+        raise InputPathError(f"{path}: cannot be read as {path.suffix[1:]} ({reason}); {_remedy(path)}") from error
+
+
+def _csv_in(path: Path) -> pl.DataFrame:
+    with path.open("rb") as stream:
+        start = stream.read(1_000)
+    if b"\0" in start:  # no text in UTF-8 has one, any in UTF-16 has
+        raise InputPathError(f"{path}: is UTF-16, or no text; save it as CSV in UTF-8")
+    table = pl.read_csv(path, infer_schema=False)  # all columns as text: a label '007' stays one
+    separator = next((mark for mark in ";\t|" if mark in table.columns[0]), "")
+    if table.width == 1 and separator:
+        shown = "tabs" if separator == "\t" else f"'{separator}'"
+        raise InputPathError(f"{path}: its columns are separated by {shown}; save it with commas")
+    return table
+
+
+def _remedy(path: Path) -> str:
+    return "save it in UTF-8, with commas between the columns" if path.suffix == ".csv" else "export it again"
 
 
 def _places(path: Path, table: pl.DataFrame) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -38,6 +40,8 @@ def check_new_folder(folder: Path, *, overwrite: bool, mark: str) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`; it takes its place when the block ends without an error.
 
+    Temporary folders of the same name that a killed process left are removed; one that another process writes is not.
+
     Raises:
         OutputError: It cannot be written.
     """
@@ -45,18 +49,58 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.name[:40]}.{uuid.uuid4().hex}.part")
     replaced = final.with_name(f".{final.name[:40]}.{uuid.uuid4().hex}.old")
     try:
+        _remove_left_behind(final)
         temporary.mkdir(parents=True)
-        yield temporary
-        try:
-            if final.exists():
-                final.rename(replaced)
-            temporary.rename(final)
-        except BaseException:  # Ctrl-C, too, may come between the two
-            if replaced.exists() and not final.exists():
-                replaced.rename(final)
-            raise
+        with _lock(temporary):
+            yield temporary
+            _take_place(temporary, final, replaced)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, final: Path, replaced: Path) -> None:
+    """Put a folder in the place of another, which becomes `replaced`; or leave both as they were."""
+    try:
+        if final.exists():
+            final.rename(replaced)
+        temporary.rename(final)
+    except BaseException:  # Ctrl-C, too, may come between the two
+        if replaced.exists() and not final.exists():
+            replaced.rename(final)
+        raise
+
+
+def _remove_left_behind(final: Path) -> None:
+    name = re.compile(rf"\.{re.escape(final.name[:40])}\.[0-9a-f]{{32}}\.part")
+    left = [path for path in final.parent.iterdir() if name.fullmatch(path.name)] if final.parent.is_dir() else []
+    for path in left:
+        with _lock(path) as is_ours:
+            if is_ours:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold a folder with the system's lock (flock), which ends with its process; whether it could be had.
+
+    Where there are no such locks, as on Windows, none is had, and nothing is removed.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        is_ours = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            is_ours = False
+        yield is_ours
+    finally:
+        os.close(descriptor)
