@@ -1,7 +1,7 @@
 """Countries for which Creative Commons wrote its licences anew, by version.
 
-From a third party's list of the licences' addresses, unchecked against https://creativecommons.org/licenses/list; a port
-that is missing here makes a licence unknown, never open.
+From a third party's list of the licences' addresses, unchecked against https://creativecommons.org/licenses/list; a
+port that is missing here makes a licence unknown, never open.
 
 Version 4.0 has none. Any other two letters behind a version are a word, such as the `or` of `CC BY 3.0 or GFDL`.
 """
