@@ -102,36 +102,30 @@ def fetch(
         return _Run(sources_file, folder, options, sites, taxonomy, progress).run(queries)
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self,
-        sources_file: SourcesFile,
-        folder: Path,
-        options: FetchOptions,
-        sites: OpenSites,
-        taxonomy: Taxonomy,
-        progress: Progress,
-    ) -> None:
-        self.sources_file = sources_file
-        self.folder = folder
-        self.options = options
-        self.sites = sites
-        self.taxonomy = taxonomy
-        self.progress = progress
-        defaults = sources_file.sources.defaults
+    sources_file: SourcesFile
+    folder: Path
+    options: FetchOptions
+    sites: OpenSites
+    taxonomy: Taxonomy
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        defaults = self.sources_file.sources.defaults
         self.limits = Limits(
-            options.policy,
-            options.max_per_class,
+            self.options.policy,
+            self.options.max_per_class,
             defaults.min_side_px,
             defaults.max_file_mb * 1_000_000,
-            sites.check_address,
+            self.sites.check_address,
         )
         self.is_card_kept = False
         self.asked: set[str] = set()
         """Classes whose queries were all answered."""
-        self.journal = Journal(folder)
-        existing = existing_manifest(folder)
-        if existing is not None and not options.dry_run:
+        self.journal = Journal(self.folder)
+        existing = existing_manifest(self.folder)
+        if existing is not None and not self.options.dry_run:
             taken = {decision.path for decision in self.journal.taken()}
             self.journal.record_listed(taken & set(existing.file_names))
         self.removed = removed_paths(existing, self.journal.listed)

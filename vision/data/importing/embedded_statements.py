@@ -166,7 +166,7 @@ def comment_statements(comment: bytes | str) -> Statements:
     mostly an encoder's name, and tells nothing of the picture.
     """
     text = clean_text(decoded(comment) if isinstance(comment, bytes) else comment)
-    addresses = list(map(find_web_address, _WEB_ADDRESS.findall(text)))
+    addresses = find_web_addresses(text)
     of_licences = [address for address in addresses if _LICENCE_ADDRESS.search(address)]
     pages = [address for address in addresses if address not in of_licences]
     return _first_stated({"source_url": pages, "licence_url": of_licences})
