@@ -106,7 +106,11 @@ def test_memory_does_not_grow_with_the_number_of_pictures(engine: Engine, pictur
         return highest
 
     peak(20)  # what is loaded at first use
-    assert peak(300) < 1.5 * peak(30)
+    side_px = engine.bundle.info.preprocessing.input_px
+    input_bytes = 3 * side_px * side_px * 4
+    # How many pictures are under way at the highest moment is a matter of luck: some inputs more or less. Keeping one in
+    # ten of the 270 further ones would be 27.
+    assert peak(300) - peak(30) < 20 * input_bytes
 
 
 def test_similarity_is_the_cosine() -> None:

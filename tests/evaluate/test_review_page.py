@@ -126,6 +126,10 @@ class Tab:
         self.page.eval_on_selector(
             f"#slider-{name}", "(s, value) => { s.value = value; s.dispatchEvent(new Event('input')); }", value
         )
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page has drawn what was asked of it: it draws in the next frame."""
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def open_cell(self, label: str) -> None:
@@ -297,6 +301,7 @@ def test_sliders_recompute_the_matrix_as_the_classifier_decides(
     answers = _by_other_rules(table, roll_up_threshold=threshold, false_alarms=0.3)
     assert tab.counts() == _expected(table, answers, "class")
     tab.page.locator("#recorded-answers").click()
+    tab.settle()
     assert tab.counts() == _expected(table, _recorded(table), "class")
     assert tab.is_quiet()
 
