@@ -108,8 +108,8 @@ def test_memory_does_not_grow_with_the_number_of_pictures(engine: Engine, pictur
     peak(20)  # what is loaded at first use
     side_px = engine.bundle.info.preprocessing.input_px
     input_bytes = 3 * side_px * side_px * 4
-    # How many pictures are under way at the highest moment is a matter of luck: some inputs more or less. Keeping one in
-    # ten of the 270 further ones would be 27.
+    # How many pictures are under way at the highest moment is a matter of luck: some inputs more or less. Keeping one
+    # in ten of the 270 further ones would be 27.
     assert peak(300) - peak(30) < 20 * input_bytes
 
 
