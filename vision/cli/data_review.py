@@ -24,6 +24,7 @@ from vision.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from vision.data.manifest import Manifest
     from vision.data.reviewing.applying import AppliedReview
+    from vision.data.reviewing.carrying import CarriedReview
     from vision.predictions import Prediction
     from vision.taxonomy import Taxonomy
     from vision.web.review_order import QueuedPicture
@@ -106,7 +107,9 @@ def data_apply_review(
     only_decided: Annotated[
         bool, typer.Option("--only-decided", help="Drop pictures that nobody has decided about.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands at OUTPUT.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make OUTPUT anew, whatever stands there, splits and groups included.")
+    ] = False,
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
     """Write the manifest that a review leaves: rejected pictures, interiors, models and wrecks out, labels put right.
@@ -114,11 +117,15 @@ def data_apply_review(
     What is left out goes to a table beside OUTPUT, its name with -dropped.csv, with the reason. Pictures whose file or
     label has changed since they were decided about stay as they are, are named, and make the exit code 1.
 
+    Run it again when there are more pictures or decisions: splits, groups and further columns that OUTPUT was given
+    since, and labels that were changed in it, are carried over.
+
     Example: vision data apply-review fetched/manifest.csv -o fetched/reviewed.csv
     """
     from vision.data.manifest import Manifest, load_manifest, save_manifest
     from vision.data.manifest_files import ENDINGS
     from vision.data.reviewing.applying import apply_review, dropped_path, seen_from
+    from vision.data.reviewing.carrying import carry_over, earlier_output, is_table_of_dropped
     from vision.data.reviewing.decisions import Verdict, load_review
     from vision.files import whole_file
     from vision.taxonomy import load_taxonomy
@@ -130,7 +137,10 @@ def data_apply_review(
         raise OutputError(f"{output}: a manifest ends in {', '.join(ENDINGS)}")
     for path in (output, target):
         refuse_overwriting_input(path, manifest_path, decided_path)
-        refuse_existing(path, overwrite=overwrite)
+    earlier = None if overwrite else earlier_output(output, manifest)
+    if earlier is None and not (overwrite or (not output.exists() and is_table_of_dropped(target))):
+        for path in (output, target):
+            refuse_existing(path, overwrite=False)
     review = load_review(decided_path)
     _tell_torn(review.torn)
     choices = {Verdict.WRECK: keep_wrecks, Verdict.INTERIOR: keep_interiors, Verdict.MODEL: keep_models}
@@ -143,6 +153,8 @@ def data_apply_review(
             only_decided=only_decided,
             on_progress=lambda: advance(1),
         )
+    carried = None if earlier is None else carry_over(applied, earlier, manifest, review.lines)
+    applied = applied if carried is None else carried.applied
     kept = seen_from(applied.kept, manifest.folder, output.parent)
     dropped = seen_from(applied.dropped, manifest.folder, output.parent)
     # The dropped rows first: whatever happens between the two, no row is in neither.
@@ -150,6 +162,8 @@ def data_apply_review(
         dropped.write_csv(temporary)
     save_manifest(Manifest(output, kept), output)
     _print_applied(applied, output, target)
+    if carried is not None:
+        _tell_carried(carried, output, manifest_path)
     if applied.not_applied:
         raise typer.Exit(EXIT_SOME_NOT_APPLIED)
 
@@ -257,6 +271,16 @@ def _print_applied(applied: AppliedReview, output: Path, dropped_path: Path) -> 
     if applied.not_applied:
         say(f"{len(applied.not_applied)} decisions were not applied:")
         _name(applied.not_applied)
+
+
+def _tell_carried(carried: CarriedReview, output: Path, manifest_path: Path) -> None:
+    say(f"{carried.num_carried} pictures stood there before; splits, groups and columns that they had are carried over")
+    if carried.labels_kept:
+        say(f"{len(carried.labels_kept)} labels were changed in {output} itself and stay:")
+        _name(carried.labels_kept)
+    if carried.gone:
+        say(f"warning: {len(carried.gone)} rows that stood there are not in {manifest_path}, and are gone:")
+        _name(carried.gone)
 
 
 def _tell_torn(places: Iterable[str]) -> None:

@@ -278,9 +278,15 @@ def test_the_command_writes_the_manifest_and_what_it_left_out(tmp_path: Path) ->
     assert "c.png: reject: the file has changed since" in done.stderr
     assert load_manifest(out).file_names == ["a.png", "c.png", "d.png", "e.png", "f.png"]
     assert load_manifest(tmp_path / "reviewed-dropped.csv").file_names == ["b.png"]
-    again = run_vision("data", "apply-review", manifest.path, "-o", out)
-    assert again.returncode == 2
-    assert "use --overwrite" in again.stderr
+
+
+def test_the_command_replaces_no_file_of_others(tmp_path: Path) -> None:
+    manifest = _data_set(tmp_path)
+    (tmp_path / "review.jsonl").touch()
+    (tmp_path / "mine.csv").write_bytes(manifest.path.read_bytes())
+    done = run_vision("data", "apply-review", manifest.path, "-o", tmp_path / "mine.csv")
+    assert (done.returncode, "use --overwrite" in done.stderr) == (2, True)
+    assert (tmp_path / "mine.csv").read_bytes() == manifest.path.read_bytes()
 
 
 @pytest.mark.parametrize(
