@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 import pytest
@@ -18,12 +20,16 @@ from vision.predictions import (
     ClassProbability,
     NearestImage,
     Prediction,
+    check_ids,
     load_predictions,
     predictions_table,
     printable_name,
     read_rows,
     save_predictions,
 )
+from vision.taxonomy import load_taxonomy
+
+TAXONOMY = load_taxonomy()
 
 FULL = Prediction(
     "a.jpg",
@@ -173,3 +179,84 @@ def test_every_column_of_predictions_is_reserved_in_manifests() -> None:
     of_both = {"file_name", "sha256", "label"}
     ours = {field.name for field in dataclasses.fields(Prediction)} | {"true_label", "nearest_by_pixels"}
     assert (ours | set(PICTURE_COLUMNS)) - of_both == RESERVED_COLUMNS
+
+
+def _of_another_tool(path: Path, *, beside: Mapping[str, object] = MappingProxyType({}), **changes: object) -> Path:
+    """A row that is right but for the changes, behind one that is right; both with what stands beside."""
+    row = {"file_name": "a.jpg", "status": "ok", "label": "tor-m1", "probability": 0.75, **beside}
+    top = [{"class_id": "tor-m1", "probability": 0.75}, {"class_id": "hq-17", "probability": 0.25}]
+    rows = [row | {"top": top}, row | {"top": top} | changes]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"probability": 75.0}, r"row 2: probability 75: it is a number in \[0, 1\]; percent are to be divided by 100"),
+        ({"probability": float("nan")}, r"row 2: probability nan: it is a number in \[0, 1\]"),
+        ({"probability": -0.1}, r"row 2: probability -0\.1: it is a number in \[0, 1\]"),
+        ({"novelty_rank": float("inf")}, r"row 2: novelty_rank inf: it is a number in \[0, 1\]"),
+        ({"novelty": 2.5}, r"row 2: novelty 2\.5: it is a number in \[0, 2\]"),
+        ({"top": [{"class_id": "tor-m1", "probability": 75}]}, r"row 2: top\.probability 75: .* divided by 100"),
+        ({"top": [{"class_id": "tor-m1", "probability": None}]}, r"row 2: top\.probability nan: it is a number"),
+        ({"top": [{"class_id": "tor-m1", "probability": 0.5}] * 2}, r"row 2: top lists a class twice"),
+        ({"top": [{"class_id": None, "probability": 0.5}]}, r"row 2: top lists a class without its id"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_what_is_no_probability_is_told_with_row_value_and_remedy(
+    tmp_path: Path, ending: str, changes: dict[str, object], message: str
+) -> None:
+    path = _of_another_tool(tmp_path / "p.jsonl", **changes)
+    if ending == ".parquet":
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        path = tmp_path / "p.parquet"
+        pl.DataFrame(lines, infer_schema_length=None).write_parquet(path)
+    with pytest.raises(PredictionsError, match=rf"{re.escape(str(path))}: {message}"):
+        load_predictions(path)
+
+
+def test_a_probability_that_is_beyond_1_by_rounding_is_read(tmp_path: Path) -> None:
+    table = load_predictions(_of_another_tool(tmp_path / "p.jsonl", probability=1.0000001))
+    assert table["probability"].to_list() == [0.75, 1.0000001]
+
+
+@pytest.mark.parametrize(
+    ("label", "level"), [("tor-m1", "class"), ("tor-family", "family"), ("shorad-missile", "role"), ("unknown",) * 2]
+)
+def test_the_level_of_an_answer_follows_from_the_taxonomy_where_a_file_lacks_it(
+    tmp_path: Path, label: str, level: str
+) -> None:
+    path = _of_another_tool(tmp_path / "p.jsonl", label=label)
+    assert load_predictions(path, TAXONOMY)["level"].to_list() == ["class", level]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "Tor-M1"}, r"row 2: label 'Tor-M1' is no class in the taxonomy, did you mean 'tor-m1'\?"),
+        ({"level": "family"}, r"row 2: label 'tor-m1' is a class in the taxonomy, not a family"),
+        ({"true_label": "tor-family"}, r"row 2: true_label 'tor-family' is a family in the taxonomy, not a class"),
+        ({"top": [{"class_id": "cat", "probability": 1}]}, r"row 2: top 'cat' is no class in the taxonomy; a taxonomy"),
+    ],
+)
+def test_an_id_that_the_taxonomy_lacks_is_told_with_its_row(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    path = _of_another_tool(tmp_path / "p.jsonl", beside={"level": "class", "true_label": "tor-m1"}, **changes)
+    with pytest.raises(PredictionsError, match=rf"{re.escape(str(path))}: {message}"):
+        check_ids(path, load_predictions(path), TAXONOMY)
+
+
+def test_every_id_that_the_taxonomy_lacks_is_told_once_with_the_number_of_its_rows(tmp_path: Path) -> None:
+    rows = [replace(FULL, label=label) for label in ("cat", "tor-m1", "dog", "cat")]
+    with pytest.raises(PredictionsError) as caught:
+        check_ids(tmp_path, predictions_table(rows), TAXONOMY)
+    assert [line.split(": ")[1:3] for line in str(caught.value).splitlines()] == [
+        [
+            "row 1 (and 1 more rows)",
+            "label 'cat' is no class in the taxonomy; a taxonomy of your own is given with --taxonomy",
+        ],
+        ["row 3", "label 'dog' is no class in the taxonomy; a taxonomy of your own is given with --taxonomy"],
+    ]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vision.errors import PredictionsError
+from vision.errors import PredictionsError, nearest_name_hint
 from vision.files import whole_file
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from vision.taxonomy import Taxonomy
+
 PREDICTIONS_FILE = "predictions.parquet"
 """In the folder of an evaluation."""
+
+MOST_FAULTS = 20
+"""So many faults of a file are told one by one; the others are counted."""
+
+ROUNDING = 1e-5
+"""By so much a number may lie beyond its range, as sums in single precision do."""
 
 Status = Literal["ok", "error"]
 Level = Literal["class", "family", "role", "unknown"]
@@ -137,11 +146,16 @@ def predictions_table(rows: Iterable[Prediction]) -> pl.DataFrame:
     return pl.DataFrame([_printable_row(row) for row in rows], schema=_schema())
 
 
-def load_predictions(path: Path) -> pl.DataFrame:
+def load_predictions(path: Path, taxonomy: Taxonomy | None = None) -> pl.DataFrame:
     """The table of predictions in a JSON lines or Parquet file, with any further columns.
 
+    Args:
+        path: The file.
+        taxonomy: It tells the level of answers in files of other tools, which may lack it; without, an answer is a class
+            or "unknown".
+
     Raises:
-        PredictionsError: It cannot be read or lacks columns.
+        PredictionsError: It cannot be read, lacks columns, or holds what no classifier writes.
     """
     import polars as pl
 
@@ -162,11 +176,76 @@ def load_predictions(path: Path) -> pl.DataFrame:
     if missing:
         raise PredictionsError(f"{path}: lacks the columns {', '.join(missing)}; is it a file of predictions?")
     _check_values(path, table)
-    # Files of other tools may lack the rest; a row without a level answers a class, unless it says unknown.
-    is_error, is_unknown = pl.col("status") != "ok", pl.col("label") == "unknown"
-    level = pl.when(is_error).then(pl.lit("")).when(is_unknown).then(pl.lit("unknown")).otherwise(pl.lit("class"))
-    defaults = {"sha256": pl.lit(""), "level": level}
+    defaults = {"sha256": pl.lit(""), "level": _levels_by_label(taxonomy)}
     return table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
+
+
+def _levels_by_label(taxonomy: Taxonomy | None) -> pl.Expr:
+    """The level that each answer is of; an id that the taxonomy lacks is taken for a class."""
+    import polars as pl
+
+    families = [] if taxonomy is None else [family.id for family in taxonomy.families]
+    roles = [] if taxonomy is None else [role.id for role in taxonomy.roles]
+    label = pl.col("label")
+    return (
+        pl.when(pl.col("status") != "ok")
+        .then(pl.lit(""))
+        .when(label == "unknown")
+        .then(pl.lit("unknown"))
+        .when(label.is_in(families))
+        .then(pl.lit("family"))
+        .when(label.is_in(roles))
+        .then(pl.lit("role"))
+        .otherwise(pl.lit("class"))
+    )
+
+
+def check_ids(path: Path, table: pl.DataFrame, taxonomy: Taxonomy) -> None:
+    """Make sure that answers, classes listed and truths are in a taxonomy, each at its level.
+
+    Args:
+        path: Where the table comes from.
+        table: From `load_predictions`.
+        taxonomy: What it is judged by.
+
+    Raises:
+        PredictionsError: With every id that is not there, its first row, how many rows, and the nearest id that is.
+    """
+    import polars as pl
+
+    ids = {
+        "class": taxonomy.class_ids,
+        "family": tuple(family.id for family in taxonomy.families),
+        "role": tuple(role.id for role in taxonomy.roles),
+    }
+    rows = table.with_row_index("row")
+    answered = rows.filter(pl.col("status") == "ok")
+    columns = [
+        (level, "label", answered.filter(pl.col("level") == level).select("row", value="label")) for level in ids
+    ]
+    listed = answered.select("row", value=pl.col("top").list.eval(pl.element().struct.field("class_id")))
+    columns.append(("class", "top", listed.explode("value").drop_nulls()))
+    if "true_label" in table.columns:
+        columns.append(("class", "true_label", rows.select("row", value="true_label").drop_nulls()))
+    faults = []
+    for level, column, found in columns:
+        strange = found.filter(~pl.col("value").is_in(list(ids[level])))
+        counts = strange.group_by("value", maintain_order=True).agg(pl.col("row").first(), num=pl.col("row").n_unique())
+        for value, row, num in counts.iter_rows():
+            others = f" (and {num - 1} more rows)" if num > 1 else ""
+            faults.append(f"{path}: row {row + 1}{others}: {column} '{value}' {_not_at(value, level, ids)}")
+    if faults:
+        more = [f"... and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+        raise PredictionsError("\n".join([*faults[:MOST_FAULTS], *more]))
+
+
+def _not_at(value: str, level: str, ids: Mapping[str, Sequence[str]]) -> str:
+    """What to say of an id that is not at its level."""
+    right = next((other for other, names in ids.items() if value in names), None)
+    if right is not None:
+        return f"is a {right} in the taxonomy, not a {level}"
+    hint = nearest_name_hint(value, ids[level])
+    return f"is no {level} in the taxonomy{hint or '; a taxonomy of your own is given with --taxonomy'}"
 
 
 def _check_values(path: Path, table: pl.DataFrame) -> None:
@@ -191,6 +270,58 @@ def _check_values(path: Path, table: pl.DataFrame) -> None:
         if len(wrong):
             row, value = wrong.select("row_index", column).row(0)
             raise PredictionsError(f"{path}: row {row + 1}: {column} '{value}': {rule}; was the file edited?")
+    for name, values, largest in _numbers(table):
+        _check_numbers(path, name, values, largest)
+    _check_listed_classes(path, table)
+
+
+def _numbers(table: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, float]]:
+    """Name, `row` and `value`, and the largest value allowed, of every column of numbers in [0, largest]."""
+    import polars as pl
+
+    rows = table.with_row_index("row")
+    for name, largest in (("probability", 1), ("novelty_rank", 1), ("novelty", 2)):
+        if name in table.columns:
+            yield name, rows.select("row", value=name), largest
+    listed = rows.select("row", "top").filter(pl.col("top").list.len() > 0).explode("top")
+    yield (
+        "top.probability",
+        listed.select("row", value=pl.col("top").struct.field("probability").fill_null(math.nan)),
+        1,
+    )
+
+
+def _check_numbers(path: Path, name: str, values: pl.DataFrame, largest: float) -> None:
+    import polars as pl
+
+    value = pl.col("value")
+    is_wrong = value.is_nan() | (value < -ROUNDING) | (value > largest + ROUNDING)
+    wrong = values.filter(is_wrong.fill_null(False))
+    if len(wrong) == 0:
+        return
+    row, found = wrong.row(0)
+    is_percent = largest == 1 and 1 < found <= 100
+    remedy = "percent are to be divided by 100" if is_percent else "what wrote the file is to be mended"
+    others = wrong["row"].n_unique() - 1
+    raise PredictionsError(
+        f"{path}: row {row + 1}{f' (and {others} more rows)' if others else ''}: {name} {found:g}: it is a number in "
+        f"[0, {largest:g}]; {remedy}"
+    )
+
+
+def _check_listed_classes(path: Path, table: pl.DataFrame) -> None:
+    """Refuse rows that list a class twice, or none."""
+    import polars as pl
+
+    names = pl.col("top").list.eval(pl.element().struct.field("class_id"))
+    faults = {
+        "lists a class twice; every class stands once": names.list.n_unique() < names.list.len(),
+        "lists a class without its id; every item has class_id and probability": names.list.contains(None),
+    }
+    for fault, is_wrong in faults.items():
+        wrong = table.with_row_index("row").filter(is_wrong.fill_null(False))["row"]
+        if len(wrong):
+            raise PredictionsError(f"{path}: row {wrong[0] + 1}: top {fault}")
 
 
 def _read_json_lines(path: Path) -> pl.DataFrame:
