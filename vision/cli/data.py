@@ -54,19 +54,24 @@ def data_check(
 
 def data_attribution(
     manifest_path: ManifestArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("ATTRIBUTION.md"),
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page to write. Default: ATTRIBUTION.md beside the manifest."),
+    ] = None,
 ) -> None:
     """Write the page that names title, author, source, licence and changes of every picture."""
     from vision.data.manifest import load_manifest
     from vision.data.sharing.attribution import render_attribution
+    from vision.data.sharing.data_card import ATTRIBUTION_FILE
     from vision.files import write_whole_text
 
-    refuse_overwriting_input(output, manifest_path)
     manifest = load_manifest(manifest_path)
+    target = output or manifest.folder / ATTRIBUTION_FILE
+    refuse_overwriting_input(target, manifest_path)
     write_whole_text(
-        output, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
+        target, render_attribution(manifest.table, heading=f"Pictures of {manifest.folder.resolve().name}")
     )
-    print(f"{output}: {len(manifest.table)} pictures")
+    print(f"{target}: {len(manifest.table)} pictures")
 
 
 def check_data(

@@ -44,6 +44,7 @@ def data_card(
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
     from vision.data.sharing.data_card import CARD_FILE, render_data_card, renewed_card, stale_keys
+    from vision.data.sharing.data_card import is_of_fetch as is_card_of_fetch
     from vision.data.sharing.data_set_facts import check_facts, stated_facts
     from vision.files import write_whole_text
     from vision.taxonomy import load_taxonomy
@@ -56,11 +57,13 @@ def data_card(
     check_labelled_table(manifest, taxonomy)
     target = output or manifest.folder / CARD_FILE
     refuse_overwriting_input(target, manifest_path)
-    is_new = overwrite or not target.exists()
+    is_of_fetch = target.is_file() and is_card_of_fetch(target.read_text(encoding="utf-8", errors="replace"))
+    is_new = overwrite or not target.exists() or is_of_fetch
     card = render_data_card(manifest, taxonomy, facts)
     write_whole_text(target, renewed_card(target, card, overwrite=overwrite))
     stale = [] if is_new else stale_keys(target, card)
     if stale:
         say(f"warning: {target}: the front matter was kept, but the data now say otherwise: {', '.join(stale)}")
-    done = "written" if is_new else "figures renewed, the rest kept"
+    written = "written in the place of the card of `vision data fetch`" if is_of_fetch else "written"
+    done = written if is_new else "figures renewed, the rest kept"
     print(f"{target}: {len(manifest.table)} pictures; {done}")

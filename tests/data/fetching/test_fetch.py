@@ -430,6 +430,19 @@ def test_a_dry_run_counts_by_class_and_licence_and_downloads_nothing(fetching: F
     assert sorted(path.name for path in fetching.out.iterdir()) == [".fetch.lock", "found.jsonl"]
 
 
+def test_licences_that_keep_files_out_are_counted_in_dry_runs_summaries_and_the_card(fetching: Fetching) -> None:
+    for number, (licence, times) in enumerate([("CC BY-NC 2.0", 2), ("Public domain", 1), ("", 1)]):
+        for copy in range(times):
+            told = wiki_stub.metadata(licence=licence, licence_url="")
+            body = jpeg_bytes(10 * number + copy)
+            fetching.wiki.add_file(f"{number} {copy}.jpg", body, categories=["Tor-M1"], extmetadata=told)
+    line = '  of these: CC-BY-NC-2.0 2, "Public domain" 1, not stated 1'
+    assert line in dry_run_lines(fetching.run(dry_run=True))
+    assert line in summary_lines(fetching.run())
+    told = 'Licences that kept files out: CC-BY-NC-2.0 2, "Public domain" 1, not stated 1.'
+    assert told in (fetching.out / "README.md").read_text()
+
+
 def test_what_people_change_in_the_manifest_stays(fetching: Fetching) -> None:
     fetching.fill(3)
     fetching.run()

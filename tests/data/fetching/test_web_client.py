@@ -100,6 +100,8 @@ def test_a_request_names_the_program_and_a_contact(wiki: WikiStub, client: Polit
         ("https://museum.org/a)b", "neither a mail address"),
         ("a@museum.org\r\nX: y", "neither a mail address"),
         ("you@example.com", "contact 'you@example.com': example.com belongs to nobody"),
+        ("you@your.domain", "contact 'you@your.domain': your.domain belongs to nobody"),
+        ("https://yourdomain.org/me", "yourdomain.org belongs to nobody"),
         ("https://vision.invalid/contact", "vision.invalid belongs to nobody"),
     ],
 )

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import polars as pl
+from command_line import run_vision
 
-from vision.data.manifest import manifest_from_rows
+from vision.data.manifest import manifest_from_rows, save_manifest
 from vision.data.sharing.attribution import attribution_line, render_attribution
 
 
@@ -73,3 +74,11 @@ def test_a_line_names_title_author_licence_and_source() -> None:
 
 def test_a_line_of_a_bare_row_says_what_is_not_stated() -> None:
     assert attribution_line({"file_name": "a.jpg"}) == '"a.jpg" by author not stated (licence not stated)'
+
+
+def test_the_command_writes_the_page_beside_the_manifest(tmp_path: Path) -> None:
+    manifest = manifest_from_rows(tmp_path / "m.csv", [FULL])
+    save_manifest(manifest, manifest.path)
+    done = run_vision("data", "attribution", manifest.path)
+    assert done.returncode == 0, done.stderr
+    assert "Tor at a show" in (tmp_path / "ATTRIBUTION.md").read_text()

@@ -17,6 +17,7 @@ from command_line import run_vision
 from PIL import Image
 
 from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, save_manifest
+from vision.data.sharing import croissant
 from vision.data.sharing.croissant import (
     describe_in_croissant,
     find_extra_pictures,
@@ -119,7 +120,7 @@ def test_real_photographs_are_read_with_their_rows(photos_dir: Path) -> None:
     manifest = load_manifest(photos_dir / "manifest.csv")
     description = described(manifest)
     patterns = description["distribution"][1]["includes"]
-    assert patterns == ["images/*.jpg"]
+    assert patterns == sorted(manifest.file_names)
     assert find_extra_pictures(manifest) == []
     assert find_misread_columns(manifest) == []
     assert description["license"][0] == "https://creativecommons.org/licenses/by-sa/1.0/"
@@ -208,11 +209,28 @@ def test_patterns_name_folders_and_endings_and_of_many_folders_the_uppermost() -
     assert picture_patterns(pl.Series([*many, "images/x.jpg"])) == ["images/**/*.jpg", "images/*.jpg"]
 
 
-def test_pictures_that_no_row_names_are_found(tmp_path: Path) -> None:
-    manifest = write_data_set(tmp_path)
-    (tmp_path / "pictures [1]" / "deep").mkdir()
+def write_pictures_without_row(folder: Path) -> None:
+    (folder / "pictures [1]" / "deep").mkdir()
     for name in ("extra.png", "deep/more.png", "note.txt"):
-        (tmp_path / "pictures [1]" / name).touch()
+        shutil.copyfile(folder / "pictures [1]/0.png", folder / "pictures [1]" / name)
+
+
+def test_pictures_that_no_row_names_are_not_loaded(tmp_path: Path) -> None:
+    manifest = write_data_set(tmp_path)
+    write_pictures_without_row(tmp_path)
+    assert [record["file_name"] for record in records(manifest)] == sorted(manifest.file_names)
+    assert find_extra_pictures(manifest) == []
+
+
+def test_of_many_pictures_names_stand_only_where_others_lie_among_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_data_set(tmp_path)
+    monkeypatch.setattr(croissant, "_MOST_NAMED", 3)
+    assert croissant.included_patterns(manifest) == ["pictures [[]1]/*.png"]
+    write_pictures_without_row(tmp_path)
+    assert len(croissant.included_patterns(manifest)) == 4
+    monkeypatch.setattr(croissant, "_MOST_NAMED_AT_NEED", 3)
     assert find_extra_pictures(manifest) == ["pictures [1]/deep/more.png", "pictures [1]/extra.png"]
 
 

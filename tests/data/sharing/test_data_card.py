@@ -14,6 +14,7 @@ from vision.data.sharing.data_card import (
     class_figures,
     fetched_lines,
     front_matter,
+    left_out_lines,
     render_data_card,
     renewed_card,
     stale_keys,
@@ -149,6 +150,24 @@ def test_a_card_that_fetching_wrote_is_replaced(tmp_path: Path) -> None:
     assert renewed_card(path, card(), overwrite=False) == card()
 
 
+def test_the_card_tells_what_fetching_left_out_and_a_review_dropped(tmp_path: Path) -> None:
+    columns = "class_id,kind,licence,licence_stated"
+    rows = "buk,licence,CC-BY-NC-2.0,CC BY-NC 2.0\nshilka,licence,unknown,Public domain\nbuk,too small,CC0-1.0,CC0"
+    (tmp_path / "left_out.csv").write_text(f"{columns}\n{rows}\n")
+    (tmp_path / "m-dropped.csv").write_text("file_name,label,dropped_because,review_note\na.jpg,buk,wreck,\n")
+    of = manifest(tmp_path)
+    text = card(Manifest(tmp_path / "m.csv", of.table))
+    assert "| licence | 2 | buk 1, shilka 1 |" in text
+    assert 'Licences that kept files out: CC-BY-NC-2.0 1, "Public domain" 1.' in text
+    assert "A review dropped 1 pictures, named in `m-dropped.csv`: wreck 1." in text
+
+
+@pytest.mark.parametrize("content", ["", "picture,place,label,reason\n", "\0"])
+def test_a_table_that_says_nothing_of_what_was_left_out_is_passed_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "left_out.csv").write_text(content)
+    assert left_out_lines(Manifest(tmp_path / "m.csv", manifest().table)) == []
+
+
 def test_front_matter_that_no_longer_fits_is_told(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(card())
@@ -197,6 +216,9 @@ def test_the_command_writes_a_card_beside_the_manifest(tmp_path: Path) -> None:
     again = run_vision("data", "card", there.path)
     assert "figures renewed, the rest kept" in again.stdout
     assert "# Mine\n" in (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text(f"# x\n\n8 pictures, {OVERWRITTEN_BY_FETCH}.\n")
+    anew = run_vision("data", "card", there.path)
+    assert "written in the place of the card of `vision data fetch`" in anew.stdout
 
 
 def test_a_renewed_card_says_nothing_of_the_counts_before(tmp_path: Path) -> None:

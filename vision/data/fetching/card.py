@@ -11,11 +11,17 @@ import polars as pl
 from vision.data.fetching.journal import Decision, Outcome
 from vision.data.licences import LicencePolicy, licence_refusal
 from vision.data.sharing.attribution import escaped_markdown, render_attribution
-from vision.data.sharing.data_card import OVERWRITTEN_BY_FETCH
+from vision.data.sharing.data_card import (
+    LEFT_OUT_FILE,
+    OVERWRITTEN_BY_FETCH,
+    REFUSED_LICENCE,
+    refused_licence_lines,
+    told_licence,
+)
 from vision.data.sharing.licence_duties import NO_LEGAL_ADVICE, duty_lines, share_alike_paragraphs, summarise_duties
 from vision.files import whole_file, write_whole_text
 
-LEFT_OUT_NAME = "left_out.csv"
+LEFT_OUT_NAME = LEFT_OUT_FILE
 _LEFT_OUT_COLUMNS = (
     "class_id",
     "outcome",
@@ -112,6 +118,12 @@ def count_by_reason(decisions: Sequence[Decision]) -> list[tuple[str, Counter[st
     return sorted(by_reason.items(), key=lambda item: (-item[1].total(), item[0]))
 
 
+def count_refused_licences(decisions: Sequence[Decision]) -> Counter[str]:
+    """How many files each licence kept out; one that is not known in the source's words, between quotation marks."""
+    pictures = [decision.picture for decision in decisions if decision.kind == REFUSED_LICENCE]
+    return Counter(told_licence(picture.licence, picture.licence_stated) for picture in pictures)
+
+
 def _class_table(table: pl.DataFrame, class_ids: Sequence[str]) -> list[str]:
     counts = Counter(table.select("label", pl.col("licence").fill_null("not stated")).iter_rows())
     licences = sorted({licence for _, licence in counts})
@@ -144,4 +156,4 @@ def _left_out_table(left_out: Sequence[Decision]) -> list[str]:
     for kind, by_class in count_by_reason(left_out):
         classes = ", ".join(f"{escaped_markdown(class_id)} {count}" for class_id, count in by_class.most_common())
         lines.append(f"| {escaped_markdown(kind)} | {by_class.total()} | {classes} |")
-    return lines
+    return [*lines, *refused_licence_lines(count_refused_licences(left_out))]

@@ -16,6 +16,7 @@ from vision.data.fetching.journal import Decision, Outcome
 from vision.data.fetching.sources import ClassQuery
 from vision.data.images import MAX_PIXELS
 from vision.data.licences import LicencePolicy, licence_refusal
+from vision.data.sharing.data_card import REFUSED_LICENCE
 from vision.errors import RefusedAddressError
 from vision.taxonomy import Taxonomy
 
@@ -217,9 +218,9 @@ def picture_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | 
 def _licence_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | None:
     if picture.licence in ("", "unknown"):
         stated = f"'{picture.licence_stated}' is no licence that is known" if picture.licence_stated else "not stated"
-        return "licence", f"{stated}; look at {picture.page_url}"
+        return REFUSED_LICENCE, f"{stated}; look at {picture.page_url}"
     refusal = licence_refusal(picture.licence, limits.policy)
-    return ("licence", f"{picture.licence}: {refusal}") if refusal else None
+    return (REFUSED_LICENCE, f"{picture.licence}: {refusal}") if refusal else None
 
 
 def _file_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | None:

@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from vision.data.fetching.card import count_by_reason
+from vision.data.fetching.card import count_by_reason, count_refused_licences
 from vision.data.fetching.fetch import FetchReport
 from vision.data.fetching.journal import Decision, Outcome
+from vision.data.sharing.data_card import REFUSED_LICENCE
 
 MOST_PROBLEMS = 50
+MOST_LICENCES = 20
 
 
 def summary_lines(report: FetchReport) -> list[str]:
@@ -112,6 +114,9 @@ def _reason_lines(report: FetchReport) -> Iterator[str]:
         classes = ", ".join(f"{class_id} {count}" for class_id, count in by_class.most_common(8))
         more = f" and {len(by_class) - 8} more classes" if len(by_class) > 8 else ""
         yield f"left out, {kind}: {by_class.total()} ({classes}{more})"
+        if kind == REFUSED_LICENCE:
+            licences = count_refused_licences(shown).most_common(MOST_LICENCES)
+            yield "  of these: " + ", ".join(f"{licence} {count}" for licence, count in licences)
 
 
 def _merge_lines(report: FetchReport) -> Iterator[str]:

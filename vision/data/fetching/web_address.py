@@ -17,8 +17,10 @@ from vision.errors import FetchError, RefusedAddressError
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _HOST_ENTRY = re.compile(r"(?P<host>\[[0-9a-f:]+\]|[^:\[\]]+)(:(?P<port>\d{1,5}))?")
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?P<domain>[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)")
-# RFC 2606 and RFC 6761: names that belong to nobody, as they stand in documentation.
-_NOBODYS_DOMAIN = re.compile(r"(.*\.)?(example\.(com|net|org)|[^.]*\.?(test|invalid|example|localhost|local))", re.I)
+# RFC 2606 and RFC 6761: names that belong to nobody, as they stand in documentation; `your.domain` stands in ours.
+_NOBODYS_DOMAIN = re.compile(
+    r"(.*\.)?(example\.(com|net|org)|your[.-]?domain(\.[a-z]+)*|[^.]*\.?(test|invalid|example|localhost|local))", re.I
+)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _same_rows(table: pl.DataFrame, earlier: pl.DataFrame) -> pl.Series:
 
 
 def _renamed_groups(own: pl.Series, before: pl.Series) -> dict[str, str]:
-    """The manifest's groups that all have one other name in the earlier output, as a cluster that joins two makes it."""
+    """The manifest's groups that have one other name in the earlier output, as where a cluster joined two of them."""
     names: dict[str, set[str]] = defaultdict(set)
     for group, name in zip(own, before, strict=True):
         if group is not None and name is not None:

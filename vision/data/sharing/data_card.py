@@ -32,7 +32,9 @@ from vision.data.statistics.findings import groups_in_several_splits
 from vision.errors import OutputError
 from vision.taxonomy import Taxonomy
 
-CARD_FILE, ATTRIBUTION_FILE, FETCHED_FILE = "README.md", "ATTRIBUTION.md", JOURNAL_NAME
+CARD_FILE, ATTRIBUTION_FILE, FETCHED_FILE, LEFT_OUT_FILE = "README.md", "ATTRIBUTION.md", JOURNAL_NAME, "left_out.csv"
+REFUSED_LICENCE = "licence"
+"""In the column `kind` of `left_out.csv`: it was the licence that kept a file out."""
 FEW_GROUPS = 5
 """With fewer groups in a class, folds and splits cannot show how it does on pictures of others."""
 MOST_LISTED = 10
@@ -98,8 +100,8 @@ def renewed_card(path: Path, card: str, *, overwrite: bool) -> str:
         raise OutputError(f"{path}: cannot be read as UTF-8 ({error}); use --overwrite, or another --output") from error
     found, new = _PART.search(there), _PART.search(card)
     assert new is not None, "a card has its marks"
-    if found is None and OVERWRITTEN_BY_FETCH in there:
-        return card  # `vision data fetch` wrote it and would again
+    if is_of_fetch(there):
+        return card
     if found is None:
         raise OutputError(f"{path}: not a card of `vision data card`; use --overwrite, or another file with --output")
     if _digest(found["text"]) != found["digest"]:
@@ -108,6 +110,11 @@ def renewed_card(path: Path, card: str, *, overwrite: bool) -> str:
             "the two marks, or use --overwrite"
         )
     return there[: found.start()] + new[0] + there[found.end() :]
+
+
+def is_of_fetch(card: str) -> bool:
+    """Whether a card is one that `vision data fetch` wrote and would overwrite."""
+    return OVERWRITTEN_BY_FETCH in card and _PART.search(card) is None
 
 
 def stale_keys(path: Path, card: str) -> list[str]:
@@ -205,12 +212,72 @@ def fetched_lines(manifest: Manifest) -> list[str]:
     return [*lines, *([f"- between {min(days)} and {max(days)}"] if days else [])]
 
 
+def told_licence(licence: str, stated: str) -> str:
+    """A licence as it is counted: its id; of one that is not known what its source calls it; else that it is none."""
+    if licence not in ("", "unknown"):
+        return licence
+    return f'"{stated}"' if stated else "not stated"
+
+
+def refused_licence_lines(counts: Counter[str]) -> list[str]:
+    """Which licences kept files out, as a paragraph of its own; nothing without any."""
+    told = (f"{escaped_markdown(licence)} {count}" for licence, count in counts.most_common(MOST_LISTED))
+    return ["", f"Licences that kept files out: {', '.join(told)}."] if counts else []
+
+
+def left_out_lines(manifest: Manifest) -> list[str]:
+    """What `vision data fetch` or `import` left out, and what a review dropped, as the tables beside the manifest say.
+
+    None without such tables; what is there and cannot be read as one of them is passed over.
+    """
+    return [*_left_out_on_the_way(manifest.folder / LEFT_OUT_FILE), *_dropped_in_review(manifest.path)]
+
+
+def _left_out_on_the_way(path: Path) -> list[str]:
+    table = _table_of_texts(path)
+    if not len(table):
+        return []
+    files = f"{len(table)} files or boxes; each with its reason in `{LEFT_OUT_FILE}`."
+    if not {"class_id", "kind", "licence", "licence_stated"} <= set(table.columns):
+        return [files]
+    by_kind: dict[str, Counter[str]] = {}
+    licences: Counter[str] = Counter()
+    for class_id, kind, licence, stated in table.select("class_id", "kind", "licence", "licence_stated").iter_rows():
+        by_kind.setdefault(kind or "", Counter())[class_id or ""] += 1
+        if kind == REFUSED_LICENCE:
+            licences[told_licence(licence or "", stated or "")] += 1
+    lines = [files, "", "| why | files | of classes |", "|---|---:|---|"]
+    for kind, by_class in sorted(by_kind.items(), key=lambda item: (-item[1].total(), item[0])):
+        classes = ", ".join(f"{escaped_markdown(class_id)} {count}" for class_id, count in by_class.most_common())
+        lines.append(f"| {escaped_markdown(kind)} | {by_class.total()} | {classes} |")
+    return [*lines, *refused_licence_lines(licences)]
+
+
+def _dropped_in_review(manifest_path: Path) -> list[str]:
+    path = manifest_path.with_name(f"{manifest_path.stem}-dropped.csv")
+    table = _table_of_texts(path)
+    if not len(table) or "dropped_because" not in table.columns:
+        return []
+    reasons = Counter(table["dropped_because"].fill_null("no reason stated")).most_common()
+    told = ", ".join(f"{escaped_markdown(reason)} {count}" for reason, count in reasons)
+    return ["", f"A review dropped {len(table)} pictures, named in `{path.name}`: {told}."]
+
+
+def _table_of_texts(path: Path) -> pl.DataFrame:
+    """A CSV's rows; none if it is not there or is no CSV."""
+    try:
+        return pl.read_csv(path, infer_schema=False) if path.is_file() else pl.DataFrame()
+    except pl.exceptions.PolarsError:
+        return pl.DataFrame()
+
+
 def _written_part(manifest: Manifest, taxonomy: Taxonomy, summary: DutySummary) -> str:
     classes = class_figures(manifest.table, taxonomy)
     sections = [
         ("In figures", [*_figures(manifest.table, classes), "", *_class_table(classes, taxonomy)]),
         ("Licences and what they ask", _licences(summary)),
         ("How it was made", _origin(manifest)),
+        *([("What was left out", left_out)] if (left_out := left_out_lines(manifest)) else []),
         ("Known limits", [f"- {limit}" for limit in known_limits(manifest, classes, summary)]),
         ("Files", _files(manifest)),
     ]
