@@ -45,6 +45,7 @@ FULL = Prediction(
     nearest=(NearestImage("n.jpg", "tor-m1", 0.7, "Tor, by A. Author, CC-BY-4.0"),),
     cues=("mesh dish against flat plate",),
     model="abc",
+    logits=(2.5, -1.25, float("1e-30")),
 )
 FAILED = Prediction("b.jpg", "", "error", error="the file is empty (0 bytes)")
 

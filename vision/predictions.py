@@ -76,6 +76,7 @@ class Prediction:
         nearest: The nearest training pictures, nearest first.
         cues: What separates the two most probable classes, if they are look-alikes.
         model: Digest of the bundle.
+        logits: Of all classes in the bundle's order, before calibration; empty where they were not kept.
     """
 
     file_name: str
@@ -93,6 +94,7 @@ class Prediction:
     nearest: tuple[NearestImage, ...] = ()
     cues: tuple[str, ...] = ()
     model: str = ""
+    logits: tuple[float, ...] = ()
 
     def to_json(self) -> str:
         """The row as one line of JSON; bytes of a name that are not UTF-8 become lone surrogates, in escapes."""
@@ -110,6 +112,7 @@ class Prediction:
                 "nearest": tuple(NearestImage(**item) for item in values.get("nearest") or ()),
                 "label_set": tuple(values.get("label_set") or ()),
                 "cues": tuple(values.get("cues") or ()),
+                "logits": tuple(values.get("logits") or ()),
             }
         )
 
@@ -151,8 +154,8 @@ def load_predictions(path: Path, taxonomy: Taxonomy | None = None) -> pl.DataFra
 
     Args:
         path: The file.
-        taxonomy: It tells the level of answers in files of other tools, which may lack it; without, an answer is a class
-            or "unknown".
+        taxonomy: It tells the level of answers in files of other tools, which may lack it; without it, an answer is a
+            class or "unknown".
 
     Raises:
         PredictionsError: It cannot be read, lacks columns, or holds what no classifier writes.
@@ -368,6 +371,7 @@ def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
         "nearest": pl.List(nearest),
         "cues": pl.List(pl.String),
         "model": pl.String,
+        "logits": pl.List(pl.Float64),
     }
 
 

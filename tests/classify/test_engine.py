@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from vision.bundle import Bundle
+from vision.classify.decision import bundle_probabilities
 from vision.classify.engine import Engine, nearest_similarities
 
 
@@ -67,6 +68,13 @@ def test_probabilities_of_all_classes_add_up_to_one(bundle: Bundle, pictures: li
     row = Engine(bundle, top_k=99).classify(pictures[0])
     assert sorted(item.class_id for item in row.top) == sorted(bundle.info.classes)
     assert sum(item.probability for item in row.top) == pytest.approx(1)
+
+
+def test_a_row_keeps_the_logits_that_its_probabilities_follow_from(bundle: Bundle, pictures: list[Path]) -> None:
+    row = Engine(bundle, top_k=99).classify(pictures[0])
+    probabilities = bundle_probabilities(np.array(row.logits), bundle.info)
+    listed = {item.class_id: item.probability for item in row.top}
+    np.testing.assert_array_equal(probabilities, [listed[class_id] for class_id in bundle.info.classes])
 
 
 def test_a_box_changes_what_is_looked_at(engine: Engine, pictures: list[Path]) -> None:

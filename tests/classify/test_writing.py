@@ -25,6 +25,7 @@ FULL = Prediction(
     novelty=0.3,
     nearest=(NearestImage("n.jpg", "tor-m1", 0.7, "by A."),),
     cues=("mesh dish", "square panel"),
+    logits=(2.5, -1.0),
 )
 FAILED = Prediction("b.jpg", "", "error", error="no such file")
 
@@ -64,6 +65,7 @@ def test_csv_has_a_column_for_every_attribute_and_joins_lists() -> None:
     assert row["top"] == "tor-m1 0.750000; hq-17 0.125000"
     assert row["nearest"] == "n.jpg (tor-m1, 0.700)"
     assert (row["label_set"], row["cues"]) == ("tor-m1; hq-17", "mesh dish; square panel")
+    assert row["logits"] == "2.500000; -1.000000"
 
 
 def test_csv_leaves_the_cells_of_an_unreadable_picture_empty() -> None:

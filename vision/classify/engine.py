@@ -106,6 +106,7 @@ class Engine:
             novelty=1 - nearest[0].similarity if nearest else None,
             nearest=nearest,
             model=self.bundle.digest,
+            logits=_row_logits(logits[0]),
         )
 
     def stream(self, pictures: Iterable[tuple[str, Path, Box | None]]) -> Iterator[Prediction]:
@@ -150,6 +151,11 @@ def nearest_similarities(embedding: NDArray[np.floating], references: NDArray[np
     unit = np.asarray(embedding, dtype=np.float64)
     unit = unit / max(float(np.linalg.norm(unit)), 1e-12)
     return np.clip((references @ unit.astype(np.float32)).astype(np.float64), -1.0, 1.0)
+
+
+def _row_logits(logits: NDArray[np.float32]) -> tuple[float, ...]:
+    """Logits (K,) as a row keeps them; none if one is not a number that JSON can hold."""
+    return tuple(logits.tolist()) if np.isfinite(logits).all() else ()
 
 
 def _digest_or_empty(path: Path) -> str:

@@ -49,6 +49,7 @@ def write_csv(rows: Iterable[Prediction], stream: TextIO) -> Iterator[Prediction
             "label_set": "; ".join(row.label_set),
             "nearest": "; ".join(f"{n.file_name} ({n.class_id}, {n.similarity:.3f})" for n in row.nearest),
             "cues": "; ".join(row.cues),
+            "logits": "; ".join(f"{logit:.6f}" for logit in row.logits),
         }
         writer.writerow([flat[name] for name in _CSV_COLUMNS])
         yield row

@@ -51,6 +51,7 @@ RESERVED_COLUMNS = frozenset(
     "true_label",
     "nearest_by_pixels",
     "novelty_rank",
+    "logits",
     "short_side_px",
     "aspect",
     "brightness",
