@@ -25,6 +25,7 @@ from vision.evaluate.report.evidence import (
     spread_over_picture,
     write_layers,
 )
+from vision.evaluate.report.review_rows import Overlay
 
 LEFT_FOR_RIGHT_AGAINST = Evidence("a", "b", 1.0, np.array([[2.0, -1.0], [2.0, -1.0]]), (0, 0, 1, 1), ())
 
@@ -85,11 +86,14 @@ def test_layers_are_written_for_pictures_that_can_be_read(engine: Engine, drawn_
     (tmp_path / "layers").mkdir()
     (tmp_path / "layers" / "stale.png").touch()
     layers = write_layers(EvidenceMaker(engine), tasks, tmp_path / "layers", num_threads=2, on_progress=done.append)
-    assert layers == {"osa-akm-12.jpg": tmp_path / "layers" / "000001.png"}
+    (layer,) = layers.values()
+    assert layers == {"osa-akm-12.jpg": Overlay(tmp_path / "layers" / "000001.png", layer.answered, layer.against)}
+    assert {layer.answered, layer.against} <= set(engine.bundle.info.classes)
+    assert layer.answered != layer.against
     assert [path.name for path in (tmp_path / "layers").iterdir()] == ["000001.png"]
     assert len(done) == 2
-    with Image.open(layers["osa-akm-12.jpg"]) as layer:
-        assert (layer.mode, layer.size) == ("RGBA", (120, 90))
+    with Image.open(layer.path) as image:
+        assert (image.mode, image.size) == ("RGBA", (120, 90))
 
 
 def test_a_layer_is_small() -> None:

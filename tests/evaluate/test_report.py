@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from vision.evaluate.evaluation import evaluate_predictions
+from vision.evaluate.outputs import recorded_overlays, write_evaluation
 from vision.evaluate.report.render import MAX_PAIRS, render_report
-from vision.evaluate.report.review_rows import script_json
+from vision.evaluate.report.review_rows import Overlay, script_json
 from vision.predictions import ClassProbability, Level, NearestImage, Prediction, predictions_table
 from vision.taxonomy import Taxonomy
 
@@ -335,3 +336,16 @@ def test_probabilities_that_hold_are_told_with_their_charts_in_the_page(tmp_path
 
 def test_a_page_made_twice_is_the_same(tmp_path: Path) -> None:
     assert _page(tmp_path / "1", MIXED).source == _page(tmp_path / "2", MIXED).source
+
+
+def test_evidence_maps_keep_which_classes_they_compare_for_the_next_report(tmp_path: Path) -> None:
+    (tmp_path / "map.png").write_bytes(b"a map")
+    table = predictions_table([_row("tor-m2")]).with_columns(true_label=pl.lit("tor-m1"))
+    overlays = {"a.jpg": Overlay(tmp_path / "map.png", "tor-m2", "tor-m1")}
+    write_evaluation(table, _taxonomy(), tmp_path / "out", title="t", images_dir=None, overlays=overlays)
+    report_dir = tmp_path / "out" / "report"
+    assert recorded_overlays(tmp_path / "out") == {
+        "a.jpg": Overlay(report_dir / "evidence" / "map.png", "tor-m2", "tor-m1")
+    }
+    (report_dir / "evidence.json").write_text('{"a.jpg": "map.png"}', encoding="utf-8")  # as older ones are
+    assert recorded_overlays(tmp_path / "out") == {"a.jpg": Overlay(report_dir / "evidence" / "map.png")}

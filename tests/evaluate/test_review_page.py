@@ -23,7 +23,7 @@ from vision.evaluate.report.review_data import (
     build_review,
     redecided_answers,
 )
-from vision.evaluate.report.review_rows import CHUNK_ROWS
+from vision.evaluate.report.review_rows import CHUNK_ROWS, Overlay
 from vision.evaluate.report.seriation import confusion_order
 from vision.evaluate.report.thumbnails import thumbnail_order
 from vision.predictions import NearestImage, Prediction, predictions_table
@@ -451,13 +451,39 @@ def test_an_evidence_map_lies_over_its_picture_and_can_be_taken_off(browser: Any
         Image.new("RGB", (60, 40), "green").save(tmp_path / name)
     rows = [Prediction("a.png", "", "ok", label="osa", level="class", probability=0.5)]
     table = predictions_table(rows).with_columns(true_label=pl.lit("tor-m1"))
-    overlays = {"a.png": tmp_path / "map of a.png"}
+    overlays = {"a.png": Overlay(tmp_path / "map of a.png", "osa", "tor-m1")}
     tab = Tab(browser, _write(table, tmp_path, images_dir=tmp_path, overlays=overlays))
     tab.open_cell("true Tor-M1, answered Osa")
-    tab.until("document.querySelector('.picture .evidence')?.naturalWidth === 60")
+    tab.until("document.querySelector('.picture img.evidence')?.naturalWidth === 60")
     tab.page.locator("text=evidence maps over the pictures").click()
-    assert not tab.page.locator(".picture .evidence").is_visible()
+    assert not tab.page.locator(".picture img.evidence").is_visible()
     assert tab.is_quiet()
+
+
+def test_an_evidence_map_says_which_colour_speaks_for_which_class(browser: Any, tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "right.png"]
+    for name in names:
+        Image.new("RGB", (60, 40), "green").save(tmp_path / name)
+    labels = ["unknown", "unknown", "tor-m1"]
+    rows = [
+        Prediction(name, "", "ok", label=label, level="class" if label == "tor-m1" else "unknown", probability=0.5)
+        for name, label in zip(names, labels, strict=True)
+    ]
+    table = predictions_table(rows).with_columns(true_label=pl.lit("tor-m1"))
+    overlays = {"a.png": Overlay(tmp_path / "a.png", "tor-m2", "tor-m1"), "b.png": Overlay(tmp_path / "b.png")}
+    tab = Tab(browser, _write(table, tmp_path, images_dir=tmp_path, overlays=overlays))
+    tab.open_cell("true Tor-M1, answered unknown")
+    tab.page.wait_for_selector(".picture")
+    recorded, older = tab.texts(".map-key")
+    assert recorded == "orange: for tor-m2blue: for tor-m1"
+    assert "orange: for the answerblue: against it" in older
+    alt = tab.page.locator("img.evidence").first.get_attribute("alt")
+    assert alt == "evidence map: orange for tor-m2, blue for tor-m1"
+    assert "check\nmesh dish" in tab.page.locator(".picture").first.inner_text()
+    assert "Maps were made for 2 of 2 wrong answers" in tab.page.locator("#evidence-key").inner_text()
+    tab.open_cell("true Tor-M1, answered Tor-M1")
+    tab.until("document.querySelectorAll('.picture').length === 1")
+    assert "No evidence map here." in tab.page.locator("#evidence-key").inner_text()
 
 
 def test_pictures_beyond_the_cap_are_counted_and_link_to_the_original(browser: Any, tmp_path: Path) -> None:

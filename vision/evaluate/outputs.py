@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from vision.evaluate.evaluation import LEVELS, Evaluation, PictureFigures, evalu
 from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
 from vision.evaluate.report.render import render_report
 from vision.evaluate.report.review_data import DecisionSettings
+from vision.evaluate.report.review_rows import Overlay
 from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
 from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
@@ -44,7 +46,7 @@ def write_evaluation(
     known_classes: tuple[str, ...] = (),
     seed: int = 0,
     settings: DecisionSettings | None = None,
-    overlays: Mapping[str, Path] | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
     of_pictures: PictureFigures | None = None,
 ) -> Evaluation:
     """Write `evaluation.json`, `taxonomy.json`, tables and figures as files, and `report/index.html` into a folder.
@@ -104,23 +106,26 @@ def write_evaluation(
     return evaluation
 
 
-def _kept_layers(overlays: Mapping[str, Path], report_dir: Path) -> dict[str, Path]:
+def _kept_layers(overlays: Mapping[str, Overlay], report_dir: Path) -> dict[str, Overlay]:
     """The layers beside the page, copied there if they lie elsewhere, so that the folder can be mailed; no others."""
     folder = report_dir / EVIDENCE_DIR
     kept = {}
-    for name, path in overlays.items():
-        kept[name] = folder / path.name
-        if path.resolve() != kept[name].resolve():
-            with whole_file(kept[name]) as temporary:
-                shutil.copyfile(path, temporary)
-    wanted = {path.name for path in kept.values()}
+    for name, overlay in overlays.items():
+        kept[name] = replace(overlay, path=folder / overlay.path.name)
+        if overlay.path.resolve() != kept[name].path.resolve():
+            with whole_file(kept[name].path) as temporary:
+                shutil.copyfile(overlay.path, temporary)
+    wanted = {overlay.path.name for overlay in kept.values()}
     for stale in folder.glob("*.png"):
         if stale.name not in wanted:
             stale.unlink()
-    names = {name: path.name for name, path in kept.items()}
+    entries = {
+        name: {"file": overlay.path.name, "answered": overlay.answered, "against": overlay.against}
+        for name, overlay in kept.items()
+    }
     (report_dir / EVIDENCE_FILE).unlink(missing_ok=True)
-    if names:
-        write_whole_text(report_dir / EVIDENCE_FILE, json.dumps(names, indent=1) + "\n")
+    if entries:
+        write_whole_text(report_dir / EVIDENCE_FILE, json.dumps(entries, indent=1) + "\n")
     return kept
 
 
@@ -167,15 +172,19 @@ def recorded_taxonomy(folder: Path) -> Taxonomy | None:
         return None
 
 
-def recorded_overlays(folder: Path) -> dict[str, Path]:
+def recorded_overlays(folder: Path) -> dict[str, Overlay]:
     """The evidence maps that lie beside the page of this folder's evaluation, by file name."""
     report_dir = (folder / REPORT_PAGE).parent
     try:
-        names = json.loads((report_dir / EVIDENCE_FILE).read_bytes())
+        entries = json.loads((report_dir / EVIDENCE_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
-    paths = {name: report_dir / EVIDENCE_DIR / Path(file).name for name, file in names.items()}
-    return {name: path for name, path in paths.items() if path.is_file()}
+    overlays = {}
+    for name, entry in entries.items():
+        recorded = {"file": entry} if isinstance(entry, str) else entry  # older files do not tell the classes
+        path = report_dir / EVIDENCE_DIR / Path(recorded["file"]).name
+        overlays[name] = Overlay(path, recorded.get("answered", ""), recorded.get("against", ""))
+    return {name: overlay for name, overlay in overlays.items() if overlay.path.is_file()}
 
 
 def recorded_settings(folder: Path) -> DecisionSettings | None:

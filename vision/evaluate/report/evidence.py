@@ -24,6 +24,7 @@ from vision.classify.evidence import Evidence, EvidenceMaker, interpolation
 from vision.data.images import decode_image
 from vision.data.preprocessing import Box
 from vision.errors import ImageError
+from vision.evaluate.report.review_rows import Overlay
 from vision.files import whole_file
 from vision.predictions import Prediction
 
@@ -65,7 +66,7 @@ def write_layers(
     *,
     num_threads: int = 1,
     on_progress: Callable[[int], None] = lambda count: None,
-) -> dict[str, Path]:
+) -> dict[str, Overlay]:
     """Write transparent layers `000000.png` and so on; by `file_name`, what `render_report` takes as `overlays`.
 
     Args:
@@ -79,20 +80,23 @@ def write_layers(
         stale.unlink()
     written = {}
 
-    def layer_of(task: LayerTask) -> bytes | None:
+    def layer_of(task: LayerTask) -> tuple[Evidence, bytes] | None:
         try:
             evidence = maker.evidence(task.path, box=task.box, answered=task.answered, against=task.against)
-            return png_bytes(evidence_layer(evidence, layer_size(decode_image(task.path, enough_px=LAYER_PX).size)))
+            size = layer_size(decode_image(task.path, enough_px=LAYER_PX).size)
         except ImageError:
             return None  # its row says why
+        return evidence, png_bytes(evidence_layer(evidence, size))
 
     listed = list(tasks)
     with ThreadPoolExecutor(num_threads) as pool:
-        for number, (task, content) in enumerate(zip(listed, pool.map(layer_of, listed), strict=True)):
-            if content is not None:
-                written[task.file_name] = folder / f"{number:06}.png"
-                with whole_file(written[task.file_name]) as temporary:
+        for number, (task, made) in enumerate(zip(listed, pool.map(layer_of, listed), strict=True)):
+            if made is not None:
+                evidence, content = made
+                overlay = Overlay(folder / f"{number:06}.png", evidence.answered, evidence.against)
+                with whole_file(overlay.path) as temporary:
                     temporary.write_bytes(content)
+                written[task.file_name] = overlay
             on_progress(1)
     return written
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from vision.evaluate.evaluation import (
 from vision.evaluate.metrics import confusion_rates
 from vision.evaluate.report.pages import report_environment
 from vision.evaluate.report.review_data import DecisionSettings, Review, build_review
-from vision.evaluate.report.review_rows import CHUNK_ROWS, script_json, write_rows
+from vision.evaluate.report.review_rows import CHUNK_ROWS, Overlay, page_address, script_json, write_rows
 from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, write_thumbnails
 from vision.files import write_whole_text
 from vision.predictions import read_rows
@@ -76,7 +75,7 @@ def render_report(
     images_dir: Path | None,
     charts: Mapping[str, Sequence[str]] | None = None,
     settings: DecisionSettings | None = None,
-    overlays: Mapping[str, Path] | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
     max_thumbnails: int = MAX_THUMBNAILS,
 ) -> Path:
     """Write `index.html` and return its path; beside it go `data.js`, `rows/` and `thumbnails/`.
@@ -89,16 +88,16 @@ def render_report(
         images_dir: Where `file_name` starts; None if the pictures are not at hand.
         charts: SVG by name: `reliability`, `risk_coverage`, `novelty`, `curves`.
         settings: How the bundle decides; without, the page cannot say which threshold keeps which promise.
-        overlays: Evidence map of a picture, by `file_name`: a picture that is laid over the thumbnail.
+        overlays: Evidence map of a picture, by `file_name`.
         max_thumbnails: Cap.
     """
     review = build_review(evaluation, table, taxonomy, settings)
     names: list[str] = table["file_name"].gather(review.positions).to_list()
     thumbnails = write_thumbnails(review, names, images_dir, report_dir, most=max_thumbnails)
-    data = _page_data(review, taxonomy, thumbnails, _images_address(images_dir, report_dir))
+    images = None if images_dir is None else page_address(images_dir, report_dir)
+    data = _page_data(review, taxonomy, thumbnails, images, len(overlays or {}))
     build = hashlib.sha256("\0".join([script_json(data), *names]).encode("utf-8", "replace")).hexdigest()[:16]
-    addresses = {name: _address(path, report_dir) for name, path in (overlays or {}).items()}
-    write_rows(review, table, report_dir, build=build, thumbnails=thumbnails, overlays=addresses)
+    write_rows(review, table, report_dir, build=build, thumbnails=thumbnails, overlays=overlays)
     write_whole_text(report_dir / DATA_FILE, f"window.visionReviewData={script_json({'build': build, **data})};\n")
     page = _page(evaluation, table, taxonomy, build, charts or {})
     write_whole_text(report_dir / PAGE_FILE, page)
@@ -144,7 +143,9 @@ def _page(
     )
 
 
-def _page_data(review: Review, taxonomy: Taxonomy, thumbnails: Thumbnails, images: str | None) -> dict[str, Any]:
+def _page_data(
+    review: Review, taxonomy: Taxonomy, thumbnails: Thumbnails, images: str | None, num_maps: int
+) -> dict[str, Any]:
     """What `review.js` reads; its counterpart stands at the top of that file."""
     code = np.uint8 if len(review.node_ids) < 256 else np.uint16 if len(review.node_ids) < 65536 else np.uint32
     candidates, reached = review.candidates, review.reached
@@ -187,6 +188,8 @@ def _page_data(review: Review, taxonomy: Taxonomy, thumbnails: Thumbnails, image
         "numThumbnails": len(thumbnails.made),
         "numLeftOut": thumbnails.num_left_out,
         "numWrongLeftOut": thumbnails.num_wrong_left_out,
+        "numMaps": num_maps,
+        "numWrong": int((~review.is_right & (review.recorded != len(review.node_ids) - 1)).sum()),
     }
 
 
@@ -203,18 +206,6 @@ def _cues(review: Review, taxonomy: Taxonomy) -> list[list[Any]]:
 def _base64(values: NDArray[Any]) -> str:
     """Bytes of an array, little-endian as in every browser."""
     return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode("ascii")
-
-
-def _images_address(images_dir: Path | None, report_dir: Path) -> str | None:
-    return None if images_dir is None else _address(images_dir, report_dir)
-
-
-def _address(path: Path, report_dir: Path) -> str:
-    """A file as the page names it: relative, so that both can move together."""
-    try:
-        return quote(Path(os.path.relpath(path, report_dir)).as_posix())
-    except ValueError:  # another drive, where there are drives
-        return path.resolve().as_uri()
 
 
 def _cells(matrix: ConfusionMatrix, taxonomy: Taxonomy, novel: set[str]) -> list[list[Cell]]:

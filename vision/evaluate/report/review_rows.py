@@ -6,9 +6,12 @@ They are scripts, since a page that is opened from disk may load nothing else.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -22,6 +25,21 @@ NUM_TOP = 5
 
 _TEXTS = ("title", "author", "licence", "source_url")
 _NEAREST = ("file_name", "class_id", "similarity", "attribution")
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An evidence map, to be laid over a picture.
+
+    Attributes:
+        path: A picture, transparent where nothing speaks.
+        answered: Class that orange places speak for; empty if that was not recorded.
+        against: Class that blue places speak for; likewise.
+    """
+
+    path: Path
+    answered: str = ""
+    against: str = ""
 
 
 def script_json(value: object) -> str:
@@ -41,7 +59,7 @@ def write_rows(
     *,
     build: str,
     thumbnails: Thumbnails,
-    overlays: Mapping[str, str] | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
 ) -> int:
     """Write `rows/000.js` and so on; how many there are. Those of an earlier page are removed.
 
@@ -51,14 +69,15 @@ def write_rows(
         report_dir: Folder of the page.
         build: Mark of the page, which refuses rows of another one.
         thumbnails: Which pictures have one.
-        overlays: Evidence map by file name, as an address from the page.
+        overlays: Evidence map by file name.
     """
     for stale in (report_dir / ROWS_DIR).glob("*.js"):
         stale.unlink()
     columns = _shown_columns(table)[review.positions]
+    addressed = {name: (page_address(each.path, report_dir), each) for name, each in (overlays or {}).items()}
     num_chunks = 0
     for start, chunk in _chunks(columns):
-        content = _chunk(chunk, start, review, thumbnails, overlays or {})
+        content = _chunk(chunk, start, review, thumbnails) | _overlay_columns(chunk["file_name"].to_list(), addressed)
         text = f"visionReviewRows({script_json(build)},{num_chunks},{script_json(content)});\n"
         write_whole_text(report_dir / ROWS_DIR / f"{num_chunks:03}.js", text)
         num_chunks += 1
@@ -85,9 +104,21 @@ def _shown_columns(table: pl.DataFrame) -> pl.DataFrame:
     return table.select(shown)
 
 
-def _chunk(
-    columns: pl.DataFrame, start: int, review: Review, thumbnails: Thumbnails, overlays: Mapping[str, str]
-) -> dict[str, Any]:
+def page_address(path: Path, report_dir: Path) -> str:
+    """A file as the page names it: relative, so that both can move together."""
+    try:
+        return quote(Path(os.path.relpath(path, report_dir)).as_posix())
+    except ValueError:  # another drive, where there are drives
+        return path.resolve().as_uri()
+
+
+def _overlay_columns(names: Sequence[str], addressed: Mapping[str, tuple[str, Overlay]]) -> dict[str, list[list[str]]]:
+    """Maps of some pictures: address, class of orange, class of blue; nothing without one."""
+    found = [addressed.get(name) for name in names]
+    return {"overlay": [[] if each is None else [each[0], each[1].answered, each[1].against] for each in found]}
+
+
+def _chunk(columns: pl.DataFrame, start: int, review: Review, thumbnails: Thumbnails) -> dict[str, Any]:
     """Some pictures, a list a column; all texts but file names are numbers of `texts`, and -1 is none."""
     num, places = len(columns), dict[str, int]()
     place, values = places.setdefault, columns.to_dict(as_series=False)
@@ -116,6 +147,5 @@ def _chunk(
         **{name: texts(values.get(name) or [None] * num) for name in ("error", "reason", *_TEXTS)},
         "has_thumbnail": [int(start + row in thumbnails.made) for row in range(num)],
         "fault": texts([thumbnails.faults.get(start + row) for row in range(num)]),
-        "overlay": texts([overlays.get(name) for name in names]),
     }
     return content | {"texts": list(places)}

@@ -333,7 +333,8 @@
   const evidence = make("label", { hidden: "" }, evidenceSwitch, " evidence maps over the pictures");
   evidenceSwitch.checked = true;
   evidenceSwitch.addEventListener("change", () => opened.classList.toggle("no-evidence", !evidenceSwitch.checked));
-  opened.append(heading, cueList, evidence, bars[0], cards, bars[1]);
+  const evidenceKey = make("p", { class: "muted", id: "evidence-key", hidden: "" });
+  opened.append(heading, cueList, evidence, evidenceKey, bars[0], cards, bars[1]);
 
   const chunks = new Map();
   const arrived = new Map();
@@ -430,6 +431,10 @@
     if (turn !== showing) return;
     cards.replaceChildren(...shown.map((i) => card(i, loaded.get(Math.floor(i / data.chunkRows)))));
     evidence.hidden = cards.querySelector(".evidence") === null;
+    evidenceKey.hidden = data.numMaps === 0;
+    const made = `Maps were made for ${format(data.numMaps)} of ${format(data.numWrong)} wrong answers, the surest first; right answers have none.`;
+    const colours = "Evidence maps: orange places spoke for the one class that is named below the picture, blue ones for the other; clear ones for neither.";
+    evidenceKey.textContent = evidence.hidden ? `No evidence map here. ${made}` : `${colours} ${made}`;
     const range = rows.length ? `, ${first} to ${first + shown.length - 1}, surest first` : "";
     byId("said").textContent = `${heading.textContent}${range}.`;
     if (moveFocus) heading.focus();
@@ -484,11 +489,13 @@
     const list = (column) => chunk[column][at].map((place) => chunk.texts[place] ?? "");
     const name = chunk.file_name[at];
     const original = originalOf(name);
+    const [map, mapFor, mapAgainst] = chunk.overlay[at];
+    const mapText = mapFor ? `evidence map: orange for ${mapFor}, blue for ${mapAgainst}` : "evidence map: orange for the answer, blue against it";
     const view = make(original === null ? "div" : "a", { class: "view", ...(original === null ? {} : { href: original, target: "_blank", rel: "noreferrer" }) });
     if (chunk.has_thumbnail[at]) {
       const alt = `true ${data.ids[truth[i]]}, answered ${data.ids[state.answers[i]]}: ${name}`;
       view.append(make("img", { src: `thumbnails/${String(i).padStart(6, "0")}.jpg`, alt, loading: "lazy" }));
-      if (chunk.overlay[at] >= 0) view.append(make("img", { src: text("overlay"), alt: "", class: "evidence", loading: "lazy" }));
+      if (map !== undefined) view.append(make("img", { src: map, alt: mapText, class: "evidence", loading: "lazy" }));
     } else {
       const why = text("fault") || text("error") || (original === null ? "the picture is not at hand" : "no thumbnail; open the original");
       view.append(make("div", { class: "gone" }, why));
@@ -504,7 +511,9 @@
     if (chunk.top[at].length) fact("most probable", list("top").map((id, n) => `${id} ${percent(chunk.top_probability[at][n])}`).filter((_, n) => n < 2 || chunk.top_probability[at][n] >= 0.001).join(", "));
     if (chunk.label_set[at].length) fact("label set", list("label_set").join(", "));
     if (rank !== null && !Number.isNaN(rank[i])) fact("novelty", `more novel than ${percent(rank[i], 0)} of held-out known pictures`);
-    for (const cue of list("cues")) fact("check", cue);
+    const isOfMap = (node) => mapFor && [mapFor, mapAgainst].includes(data.ids[node]);
+    const ofMap = data.cues.filter(([a, b]) => isOfMap(a) && isOfMap(b)).flatMap(([, , texts]) => texts);
+    for (const cue of new Set([...list("cues"), ...ofMap])) fact("check", cue);
     const attributions = list("nearest_attribution"), classes = list("nearest_class");
     list("nearest").forEach((near, n) => fact(n ? "" : "nearest in training", make("b", {}, classes[n]), ` ${chunk.similarity[at][n]} `, make("code", {}, near), attributions[n] ? `: ${attributions[n]}` : ""));
     const credit = [text("title"), text("author") && `by ${text("author")}`, text("licence")].filter(Boolean).join(", ");
@@ -512,7 +521,14 @@
     fact("picture", isWebAddress(source) ? make("a", { href: source, rel: "noreferrer", target: "_blank" }, credit || "source") : credit || "no attribution in the predictions");
     const body = make("div", { class: "body" }, make("code", { class: "file" }, name), facts);
     if (original !== null) body.append(make("a", { href: original, target: "_blank", rel: "noreferrer" }, "original"));
-    article.append(view, body);
+    article.append(view);
+    if (map !== undefined && chunk.has_thumbnail[at]) {
+      const mark = (side, what) => make("span", { class: side }, what);
+      article.append(mapFor
+        ? make("div", { class: "map-key evidence" }, mark("for", `orange: for ${mapFor}`), mark("against", `blue: for ${mapAgainst}`))
+        : make("div", { class: "map-key evidence" }, mark("for", "orange: for the answer"), mark("against", "blue: against it"), "Which classes were compared was not recorded."));
+    }
+    article.append(body);
     return article;
   }
 
