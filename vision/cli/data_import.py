@@ -41,6 +41,10 @@ def data_import(
         typer.Option("--column", help="Their column is ours: --column photo=file_name; --column x= leaves x out."),
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of pictures that state none.")] = "",
+    licence_overrides: Annotated[
+        bool,
+        typer.Option("--licence-overrides", help="--licence holds for files, too, that say all rights are reserved."),
+    ] = False,
     author: Annotated[str, typer.Option("--author", help="Of pictures that state none.")] = "",
     source_url: Annotated[str, typer.Option("--source-url", help="Page of pictures that state none.")] = "",
     crop: Annotated[
@@ -88,7 +92,9 @@ def data_import(
     from vision.taxonomy import load_taxonomy
 
     options = _options(crop, margin, boxes_before_rotation, link, group_by_folder, group_by_name)
-    options = _with_stated(options, licence=licence, author=author, source_url=source_url)
+    options = _with_stated(
+        options, licence=licence, licence_overrides=licence_overrides, author=author, source_url=source_url
+    )
     given_labels = parse_label_options(labels or [], labels_path)
     given_columns = parse_column_options(columns or [])
     chosen = _format(form)
@@ -144,19 +150,23 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise UsageError(f"--group-by-name '{text}': no regular expression ({error}); such as '^[a-z]+'") from error
 
 
-def _with_stated(options: ImportOptions, *, licence: str, author: str, source_url: str) -> ImportOptions:
+def _with_stated(
+    options: ImportOptions, *, licence: str, licence_overrides: bool, author: str, source_url: str
+) -> ImportOptions:
     """The options with what the user says of all pictures; a licence that will be refused is told at once."""
     from dataclasses import replace
 
     from vision.data.importing.pictures import tidy_licence, versions_hint
     from vision.data.licences import LicencePolicy, licence_refusal
 
+    if licence_overrides and not licence.strip():
+        raise UsageError("--licence-overrides says for which files --licence holds; give --licence too")
     stated = {"licence": tidy_licence(licence.strip()), "author": author.strip(), "source_url": source_url.strip()}
     stated = {column: text for column, text in stated.items() if text}
     if "licence" in stated and (refusal := licence_refusal(stated["licence"], LicencePolicy.OPEN)):
         refusal = versions_hint(licence) or refusal
         say(f"warning: --licence '{licence}': {refusal}; `vision data check` will refuse these pictures")
-    return replace(options, stated=stated)
+    return replace(options, stated=stated, licence_overrides=licence_overrides)
 
 
 def _format(name: str | None) -> SourceFormat | None:
@@ -186,6 +196,8 @@ def _check_places(source_path: Path, output: Path) -> None:
 def _tell_plan(source: ImportSource, tasks: Sequence[PictureTask], output: Path) -> None:
     from collections import Counter
 
+    from vision.data.importing.importing import check_rows_come_out
+
     for note in source.notes:
         say(note)
     counts = Counter((e.label, e.values.get("split", "")) for task in tasks for e in task.entries)
@@ -194,6 +206,7 @@ def _tell_plan(source: ImportSource, tasks: Sequence[PictureTask], output: Path)
     for path in missing[:_MOST_REASONS_TOLD]:
         say(f"{path}: no such file")
     _tell_left_out(source.left_out)
+    check_rows_come_out(sum(counts.values()), source.left_out, source.root)
     print(
         f"{output}: would hold {sum(counts.values())} rows from {len(tasks)} pictures; {len(missing)} files are "
         f"missing, {len(source.left_out)} pictures or boxes would be left out; nothing is written"
@@ -214,6 +227,15 @@ def _tell_result(done: ImportedDataSet) -> None:
     print(
         "licences: " + (", ".join(f"{printable(name)} {count}" for name, count in licences.most_common(20)) or "none")
     )
+    if done.reserved:
+        say(
+            f"warning: {len(done.reserved)} files say that rights are reserved or that permission is needed, and did "
+            "not get the licence of --licence; if it holds for them all the same, import with --licence-overrides:"
+        )
+        for line in done.reserved[:_MOST_REASONS_TOLD]:
+            say(f"  {line}")
+        if len(done.reserved) > _MOST_REASONS_TOLD:
+            say(f"  ... and {len(done.reserved) - _MOST_REASONS_TOLD} more, without a licence in the manifest")
     if missing := table["licence"].null_count():
         say(
             f"warning: {missing} pictures have no licence: `vision data check` will refuse them; "
@@ -226,13 +248,18 @@ def _tell_result(done: ImportedDataSet) -> None:
 
 
 def _tell_left_out(left_out: Sequence[LeftOut]) -> None:
-    """How often each reason was given, without the numbers that differ from box to box."""
+    """How often each reason was given, with the first place and its words: numbers and names differ from box to box."""
     import re
     from collections import Counter
 
-    reasons = Counter(re.sub(r"'[^']*'|\d+(\.\d+)?|\(.*\)", "…", out.reason) for out in left_out)
-    for reason, count in reasons.most_common(_MOST_REASONS_TOLD):
-        say(f"left out: {count} x {reason}")
+    kinds = [re.sub(r"'[^']*'|\d+(\.\d+)?|\(.*\)", "", out.reason) for out in left_out]
+    first = dict(zip(reversed(kinds), reversed(left_out), strict=True))
+    for kind, count in Counter(kinds).most_common(_MOST_REASONS_TOLD):
+        example = first[kind]
+        how_often = f"{count} x, such as " if count > 1 else ""
+        name = Path(example.picture).name
+        picture = f"{name}: " if name and name not in example.place else ""
+        say(f"left out: {how_often}{example.place}: {picture}{example.reason}")
 
 
 def _print_counts(counts: dict[tuple[str, str], int]) -> None:

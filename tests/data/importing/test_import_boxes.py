@@ -47,11 +47,14 @@ def red_box(path: Path) -> tuple[int, int, int, int]:
     return int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1
 
 
-def coco(tmp_path: Path, images: object, annotations: object, categories: object = None) -> Path:
+def coco(
+    tmp_path: Path, images: object, annotations: object, categories: object = None, licences: object = None
+) -> Path:
     path = tmp_path / "in" / "annotations.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     categories = categories or [{"id": 1, "name": "tor-m1"}, {"id": 2, "name": "osa-akm"}]
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    content = {"images": images, "annotations": annotations, "categories": categories, "licenses": licences}
+    path.write_text(json.dumps(content))
     return path
 
 
@@ -152,9 +155,10 @@ def test_several_boxes_become_crops_of_one_group_and_a_single_box_stays_whole(tm
 
 def test_whole_pictures_cannot_hold_several_boxes(tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png")
-    boxes = [annotation(1, MARKER), annotation(2, [60, 30, 20, 20])]
-    source = read_coco(coco(tmp_path, [{"id": 1, "file_name": "a.png"}], boxes))
-    done = imported(source, tmp_path / "out", ImportOptions(crop=False))
+    draw(tmp_path / "in/b.png")
+    boxes = [annotation(1, MARKER), annotation(2, [60, 30, 20, 20]), annotation(3, MARKER, 2)]
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    done = imported(read_coco(coco(tmp_path, images, boxes)), tmp_path / "out", ImportOptions(crop=False))
     assert reasons(done) == ["2 boxes in one picture: one row can hold one; import with --crop"] * 2
 
 
@@ -236,8 +240,10 @@ def test_a_picture_without_boxes_is_told_as_background(tmp_path: Path) -> None:
 
 def test_boxes_of_a_picture_that_was_resized_since_are_left_out(tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png")
-    images = [{"id": 1, "file_name": "a.png", "width": 900, "height": 600}]
-    done = imported(read_coco(coco(tmp_path, images, [annotation(1, MARKER)])), tmp_path / "out")
+    draw(tmp_path / "in/b.png")
+    images = [{"id": 1, "file_name": "a.png", "width": 900, "height": 600}, {"id": 2, "file_name": "b.png"}]
+    annotations = [annotation(1, MARKER), annotation(2, MARKER, 2)]
+    done = imported(read_coco(coco(tmp_path, images, annotations)), tmp_path / "out")
     assert reasons(done) == ["the box was drawn in a picture of 900 x 600 px, this one has 90 x 60"]
 
 
@@ -245,6 +251,45 @@ def test_boxes_whose_pixels_nothing_tells_are_noted(tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png", orientation=6)
     source = read_coco(coco(tmp_path, [{"id": 1, "file_name": "a.png"}], [annotation(1, MARKER)]))
     assert any("1 boxes are of pictures that EXIF turns" in note for note in imported(source, tmp_path / "out").notes)
+
+
+COCO_LICENCES = [
+    {"id": 1, "name": "Attribution-NonCommercial License", "url": "http://creativecommons.org/licenses/by-nc/2.0/"},
+    {"id": 4, "name": "Attribution License", "url": "http://creativecommons.org/licenses/by/2.0/"},
+    {"id": 5, "name": "CC BY 4.0", "url": "http://creativecommons.org/licenses/by-nc/4.0/"},
+    {"id": 6, "name": "", "url": ""},
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "licence"),
+    [
+        (1, "CC-BY-NC-2.0"),
+        (4, "CC-BY-2.0"),
+        (5, "CC BY 4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"),  # contradicts itself, so it is none
+        (6, None),
+        (None, None),
+    ],
+)
+def test_licences_of_coco_are_those_of_its_pictures(tmp_path: Path, number: int | None, licence: str | None) -> None:
+    draw(tmp_path / "in/a.png")
+    image = {"id": 1, "file_name": "a.png", "license": number}
+    source = read_coco(coco(tmp_path, [image], [annotation(1, MARKER)], licences=COCO_LICENCES))
+    assert imported(source, tmp_path / "out").manifest.table["licence"].to_list() == [licence]
+
+
+def test_source_and_date_of_coco_are_those_of_its_pictures(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    flickr, own = "http://farm4.staticflickr.com/1/2_z.jpg", "http://images.cocodataset.org/train2017/1.jpg"
+    told = {"date_captured": "2013-11-14 16:28:13", "coco_url": own, "license": 9}
+    images = [{"id": 1, "file_name": "a.png", "flickr_url": flickr, **told}, {"id": 2, "file_name": "b.png", **told}]
+    annotations = [annotation(1, MARKER), annotation(2, MARKER, 2)]
+    source = read_coco(coco(tmp_path, images, annotations, licences=COCO_LICENCES))
+    done = imported(source, tmp_path / "out")
+    assert done.manifest.table["source_url"].to_list() == [flickr, own]
+    assert set(done.manifest.table["date"]) == {"2013-11-14"}
+    assert any("2 pictures name a licence that the file's `licenses` do not list" in note for note in done.notes)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"images": []}', '{"images": 1, "annotations": 2, "categories": 3}'])
@@ -367,3 +412,10 @@ def test_a_crop_says_where_its_picture_comes_from(tmp_path: Path) -> None:
         save_crop(Image.new("RGB", (4, 4)), tmp_path / name, Provenance(source_url=page, author="A. Person"))
         found = read_provenance(tmp_path / name)
         assert (found.source_url, found.author) == (page, "A. Person")
+
+
+def test_places_of_yolo_that_were_looked_at_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: [tor-m1]\ntrain: images\n")
+    with pytest.raises(InputPathError) as caught:
+        read_yolo(tmp_path / "data.yaml")
+    assert str(caught.value).count(str(tmp_path / "images")) == 1

@@ -232,9 +232,33 @@ def test_the_table_goes_before_the_file_and_the_file_before_the_options(tmp_path
     ]
 
 
-def test_rights_in_a_file_that_the_options_override_are_noted(tmp_path: Path) -> None:
+def test_a_file_that_says_all_rights_are_reserved_gets_no_licence_of_the_options(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x8298] = "(c) Ann, all rights reserved"
+    draw(tmp_path / "in/tor-m1/a.jpg", exif=exif)
+    draw(tmp_path / "in/tor-m1/b.png")
+    options = ImportOptions(stated={"licence": "CC0-1.0", "author": "Bob"})
+    done = imported(opened(tmp_path / "in"), tmp_path / "out", options)
+    assert rows(done, "licence", "author") == [(None, "Bob"), ("CC0-1.0", "Bob")]
+    assert done.reserved == ["images/tor-m1/a.jpg: (c) Ann, all rights reserved"]
+    options = ImportOptions(stated={"licence": "CC0-1.0"}, licence_overrides=True)
+    assert set(imported(opened(tmp_path / "in"), tmp_path / "all", options).manifest.table["licence"]) == {"CC0-1.0"}
+
+
+def test_the_command_lists_files_whose_rights_are_reserved(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8298] = "(c) Ann, all rights reserved"
+    draw(tmp_path / "in/tor-m1/a.jpg", exif=exif)
+    command = ("data", "import", tmp_path / "in", "-o", tmp_path / "out")
+    done = run_vision(*command, "--licence", "CC0-1.0")
+    assert "import with --licence-overrides:\n  images/tor-m1/a.jpg: (c) Ann" in done.stderr
+    alone = run_vision(*command, "--licence-overrides", "--overwrite")
+    assert (alone.returncode, "give --licence too" in alone.stderr) == (2, True)
+
+
+def test_rights_in_a_file_that_the_options_override_are_noted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8298] = "(c) Ann"
     draw(tmp_path / "in/tor-m1/a.jpg", exif=exif)
     done = imported(opened(tmp_path / "in"), tmp_path / "out", ImportOptions(stated={"licence": "CC0-1.0"}))
     assert any("1 files speak of rights that are no licence, such as '(c) Ann" in note for note in done.notes)
@@ -370,7 +394,7 @@ def test_the_command_tells_broken_pictures_by_its_exit_code_and_missing_licences
     (tmp_path / "in/tor-m1/b.png").write_bytes(b"\x89PNG")
     done = run_vision("data", "import", tmp_path / "in", "-o", tmp_path / "out")
     assert done.returncode == 1
-    assert "left out: 1 x not a picture in a format that is read" in done.stderr
+    assert f"left out: {tmp_path}/in/tor-m1: b.png: not a picture in a format that is read" in done.stderr
     assert "1 pictures have no licence" in done.stderr
     assert "1 rows; 1 left out" in done.stdout
 

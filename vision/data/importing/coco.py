@@ -6,10 +6,13 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vision.data.fetching.found_licences import UNKNOWN, found_licence
+from vision.data.importing.embedded_provenance import short_date
+from vision.data.importing.embedded_statements import clean_text
 from vision.data.importing.source import (
     SPLIT_NAMES,
     Entry,
@@ -58,6 +61,7 @@ def _add_file(source: ImportSource, path: Path) -> None:
     folders = _picture_folders(path, source.root)
     categories = {c["id"]: str(c.get("name", c["id"])) for c in content["categories"] if _has_id(c)}
     pictures = _pictures_by_id(source, path, content["images"])
+    licences = _licences(content.get("licenses"))
     annotations = defaultdict(list)
     for number, annotation in enumerate(content["annotations"], start=1):
         annotation = annotation if isinstance(annotation, dict) else {}
@@ -72,8 +76,11 @@ def _add_file(source: ImportSource, path: Path) -> None:
         if not annotations[image_id]:
             place = f"{path}: image {image_id}"
             source.leave_out(picture, place, "has no box: a background picture", is_fault=False)
+        told = {**values, **_provenance(image, licences)}
         for place, annotation in annotations[image_id]:
-            _add_annotation(source, picture, _size(image), place, annotation, categories, values)
+            _add_annotation(source, picture, _size(image), place, annotation, categories, told)
+    if unlisted := sum(image.get("license") not in (None, 0, *licences) for image in pictures.values()):
+        source.notes.append(f"{path}: {unlisted} pictures name a licence that the file's `licenses` do not list")
 
 
 def _add_annotation(
@@ -96,6 +103,35 @@ def _add_annotation(
         source.leave_out(picture, place, f"bbox {shown} is not four finite numbers", label=label)
     else:
         source.entries.append(Entry(str(picture), label, place, values, SourceBox(*numbers, picture_size=size)))
+
+
+def _licences(listed: Any) -> dict[int | str, dict[str, str]]:
+    """The cells of a manifest that each of COCO's `licenses` fills, by id."""
+    entries = [entry for entry in listed if _has_id(entry)] if isinstance(listed, list) else []
+    return {entry["id"]: _licence_cells(_text(entry, "name"), _text(entry, "url")) for entry in entries}
+
+
+def _licence_cells(name: str, url: str) -> dict[str, str]:
+    licence = found_licence(url, [name])
+    if licence == UNKNOWN:  # as stated, so that no other licence is taken for it, and `vision data check` refuses it
+        licence = f"{name} ({url})" if name and url else name or url
+    return {column: text for column, text in (("licence", licence), ("licence_url", url)) if text}
+
+
+def _provenance(image: dict[str, Any], licences: Mapping[int | str, Mapping[str, str]]) -> dict[str, str]:
+    """Licence, source and date of one of COCO's `images`."""
+    number = image.get("license")
+    stated = {
+        "source_url": _text(image, "flickr_url") or _text(image, "coco_url"),
+        "date": short_date(_text(image, "date_captured")),
+    }
+    licence = licences.get(number, {}) if isinstance(number, int | str) else {}
+    return {**licence, **{column: text for column, text in stated.items() if text}}
+
+
+def _text(part: Mapping[str, Any], name: str) -> str:
+    value = part.get(name)
+    return clean_text(value) if isinstance(value, str) else ""
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -25,6 +25,35 @@ _OTHER_NAMES = {
 _MEASURED = ("sha256", "width", "height")
 """Columns that are measured on the imported files, whatever the source says of its own."""
 
+_CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
+_SIDES = (
+    ("x", "y", "w", "h"),
+    ("bbox_x", "bbox_y", "bbox_w", "bbox_h"),
+    ("bbox_x", "bbox_y", "bbox_width", "bbox_height"),
+    ("x", "y", "width", "height"),
+)
+"""Names of four columns that hold a box, the corners or a corner and the sides."""
+
+
+@dataclass(frozen=True)
+class BoxColumns:
+    """The four columns of a table that hold a box.
+
+    Attributes:
+        names: Left, upper; then right, lower or width, height.
+        are_corners: Whether the last two are the other corner.
+        picture_size: Columns with the width and the height of the picture that the box was drawn in; empty if none.
+    """
+
+    names: tuple[str, ...]
+    are_corners: bool
+    picture_size: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class ColumnChoice:
@@ -35,12 +64,14 @@ class ColumnChoice:
         label: Column with the label.
         others: Column of the manifest, or a slice, by the table's column.
         notes: What was guessed, one sentence each.
+        box: The columns of a box; None if there are none, or a column `box` holds it.
     """
 
     picture: str
     label: str
     others: Mapping[str, str]
     notes: tuple[str, ...]
+    box: BoxColumns | None = None
 
 
 def choose_columns(path: Path, table: pl.DataFrame, given: Mapping[str, str]) -> ColumnChoice:
@@ -71,13 +102,16 @@ def choose_columns(path: Path, table: pl.DataFrame, given: Mapping[str, str]) ->
     notes += [
         f"column '{theirs}' is taken as {ours}" for theirs, ours in chosen.items() if _is_guess(theirs, ours, given)
     ]
-    measured = [name for name in table.columns if chosen[name] in _MEASURED]
+    box = None if "box" in chosen.values() else _box_columns(chosen)
+    in_box = box.names if box else ()
+    notes += [f"columns {', '.join(in_box)} are taken as the box"] if box else []
+    measured = [name for name in table.columns if chosen[name] in _MEASURED and name not in in_box]
     notes += [f"{', '.join(measured)}: measured again on the imported files"] if measured else []
-    kept = {theirs: ours for theirs, ours in chosen.items() if ours and ours not in _MEASURED}
+    kept = {theirs: ours for theirs, ours in chosen.items() if ours and ours not in _MEASURED and theirs not in in_box}
     _check_kept(path, table, kept)
     by_ours = {ours: theirs for theirs, ours in kept.items()}
     others = {theirs: ours for theirs, ours in kept.items() if ours not in ("file_name", "label")}
-    return ColumnChoice(by_ours["file_name"], by_ours["label"], others, tuple(notes))
+    return ColumnChoice(by_ours["file_name"], by_ours["label"], others, tuple(notes), box)
 
 
 def parse_column_options(options: list[str]) -> dict[str, str]:
@@ -90,6 +124,18 @@ def parse_column_options(options: list[str]) -> dict[str, str]:
     if wrong:
         raise UsageError(f"--column {wrong[0]}: not of the form THEIRS=OURS, such as --column photo=file_name")
     return {theirs.strip(): ours.strip() for theirs, _, ours in (option.rpartition("=") for option in options)}
+
+
+def _box_columns(chosen: Mapping[str, str]) -> BoxColumns | None:
+    """The first of the known sets of four names that a table has whole, as its user calls the columns."""
+    theirs = {ours.lower(): name for name, ours in reversed(list(chosen.items()))}
+    for sets, are_corners in ((_CORNERS, True), (_SIDES, False)):
+        for names in sets:
+            if all(name in theirs for name in names):
+                is_told = "width" in theirs and "height" in theirs and "width" not in names
+                size = (theirs["width"], theirs["height"]) if is_told else ()
+                return BoxColumns(tuple(theirs[name] for name in names), are_corners, size)
+    return None
 
 
 def _is_guess(theirs: str, ours: str, given: Mapping[str, str]) -> bool:

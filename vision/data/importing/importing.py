@@ -49,11 +49,13 @@ class ImportedDataSet:
         manifest: The new data set.
         left_out: Every picture and box that is not in it.
         notes: What a person should know of how it was done.
+        reserved: Files that say all rights are reserved, with their words; they did not get the user's licence.
     """
 
     manifest: Manifest
     left_out: Sequence[LeftOut]
     notes: Sequence[str]
+    reserved: Sequence[str]
 
 
 def open_source(path: Path, chosen: SourceFormat | None, columns: Mapping[str, str]) -> ImportSource:
@@ -149,6 +151,7 @@ def import_data_set(
 
     Raises:
         OutputError: It cannot be written.
+        InputPathError: Not one row comes out; nothing is written, and what is there stays.
     """
     _check_not_within(source, folder)
     left_out, notes = list(source.left_out), list(source.notes)
@@ -156,6 +159,7 @@ def import_data_set(
         tables: list[pl.DataFrame] = []
         counts: Counter[str] = Counter()
         rights: Counter[str] = Counter()
+        reserved: list[str] = []
         work = partial(import_picture, folder=temporary, root=source.root, options=options)
         for outcomes in _in_batches(work, tasks, on_progress):
             rows = [row for outcome in outcomes for row in outcome.rows]
@@ -163,10 +167,32 @@ def import_data_set(
             left_out += [out for outcome in outcomes for out in outcome.left_out]
             _count(counts, outcomes)
             rights.update(outcome.other_rights for outcome in outcomes if outcome.other_rights)
+            reserved += [
+                f"{outcome.rows[0]['file_name']}: {outcome.reserved_rights[:120]}"
+                for outcome in outcomes
+                if outcome.reserved_rights and outcome.rows
+            ]
         table = pl.concat(tables, how="diagonal") if tables else manifest_from_rows(temporary, []).table
+        check_rows_come_out(len(table), left_out, source.root)
         save_manifest(Manifest(temporary / MANIFEST_NAME, table), temporary / MANIFEST_NAME)
         _write_left_out(temporary / LEFT_OUT_NAME, left_out, source.root)
-    return ImportedDataSet(Manifest(folder / MANIFEST_NAME, table), left_out, [*notes, *_outcome_notes(counts, rights)])
+    told = [*notes, *_outcome_notes(counts, rights)]
+    return ImportedDataSet(Manifest(folder / MANIFEST_NAME, table), left_out, told, reserved)
+
+
+def check_rows_come_out(num_rows: int, left_out: Sequence[LeftOut], root: Path) -> None:
+    """Make sure that an import is worth writing.
+
+    Raises:
+        InputPathError: Everything is left out; says why, by the first that was.
+    """
+    if num_rows == 0:
+        first = left_out[0] if left_out else None
+        why = f"; the first, {relative_to_root(first.place, root)}: {first.reason}" if first else ""
+        raise InputPathError(
+            f"{root}: no row comes out of it, all {len(left_out)} pictures or boxes are left out{why}; mend them, or "
+            "choose another --format or --column; nothing is written"
+        )
 
 
 def relative_to_root(text: str, root: Path) -> str:

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
+from vision.data.fetching.prohibitions import FORBIDS_ALL
 from vision.data.images import decode_image
 from vision.data.importing.boxes import (
     BoxError,
@@ -45,6 +46,7 @@ class ImportOptions:
         group_by_folder: The folder that a picture lies in is its group.
         group_by_name: What this finds in a picture's name is its group: its first bracket, or all of it.
         stated: Cells for pictures of which neither the source nor the file says anything, by column.
+        licence_overrides: Whether the licence in `stated` holds for files, too, that say all rights are reserved.
     """
 
     crop: bool | None = None
@@ -54,6 +56,7 @@ class ImportOptions:
     group_by_folder: bool = False
     group_by_name: re.Pattern[str] | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
+    licence_overrides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class PictureOutcome:
         num_assumed_upright: Boxes of turned pictures of which nothing tells which pixels they count.
         has_metadata: Whether the file says anything of author, licence or source.
         other_rights: What the file says of rights, where that is no licence and the user's word stands instead.
+        reserved_rights: What the file says, where that is that it may not be used, and the user's word does not count.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -92,6 +96,7 @@ class PictureOutcome:
     num_assumed_upright: int = 0
     has_metadata: bool = False
     other_rights: str = ""
+    reserved_rights: str = ""
 
 
 def import_picture(task: PictureTask, folder: Path, root: Path, options: ImportOptions) -> PictureOutcome:
@@ -108,7 +113,12 @@ def import_picture(task: PictureTask, folder: Path, root: Path, options: ImportO
     provenance = read_provenance(path)
     outcome.has_metadata = bool(provenance)
     if "licence" in options.stated and not provenance.licence and "licence" not in task.entries[0].values:
-        outcome.other_rights = provenance.licence_stated
+        if FORBIDS_ALL.search(provenance.licence_stated) and not options.licence_overrides:
+            outcome.reserved_rights = provenance.licence_stated
+            without = {column: text for column, text in options.stated.items() if column != "licence"}
+            options = replace(options, stated=without)
+        else:
+            outcome.other_rights = provenance.licence_stated
     placed = _placed_boxes(task, image.size, orientation, options, outcome)
     if task.crop_stems:
         _write_crops(task, image, placed, folder, root, provenance, options, outcome)

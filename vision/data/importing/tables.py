@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from vision.data.importing.columns import choose_columns
+from vision.data.importing.columns import BoxColumns, choose_columns
 from vision.data.importing.source import (
     SPLIT_NAMES,
     Entry,
@@ -22,6 +23,9 @@ from vision.data.importing.source import (
 from vision.data.manifest import SPLITS, parse_box
 from vision.data.manifest_files import ENDINGS
 from vision.errors import InputPathError, UsageError, nearest_name_hint
+
+_Box = SourceBox | str | None
+"""A row's box; what is wrong with it; or none."""
 
 METADATA_NAMES = frozenset(f"metadata{ending}" for ending in ENDINGS)
 
@@ -69,14 +73,48 @@ def _add_table(source: ImportSource, path: Path, columns: Mapping[str, str], roo
     label_names = _label_names_of_hugging_face(path, choice.label)
     wanted = [choice.picture, choice.label, *choice.others]
     texts = table.select(pl.col(name).cast(pl.String).str.strip_chars() for name in wanted)
-    for place, row in zip(_places(path, table), texts.iter_rows(), strict=True):
+    boxes: Iterator[_Box] = iter([None] * len(table)) if choice.box is None else _boxes(table, choice.box)
+    for place, row, box in zip(_places(path, table), texts.iter_rows(), boxes, strict=True):
         name, label, *others = (value or "" for value in row)
         values = {ours: value for ours, value in zip(choice.others.values(), others, strict=True) if value}
-        _add_row(source, path, place, name, label_names.get(label, label), values, root)
+        _add_row(source, path, place, name, label_names.get(label, label), values, box, root)
+
+
+def _boxes(table: pl.DataFrame, columns: BoxColumns) -> Iterator[_Box]:
+    """The box of each row, None where all four cells are empty; or what is wrong with it.
+
+    Numbers that are nowhere above 1 are shares of the picture's sides.
+    """
+    texts = table.select(pl.col(name).cast(pl.String).str.strip_chars() for name in columns.names)
+    numbers = texts.select(pl.all().cast(pl.Float64, strict=False))
+    highest = numbers.select(pl.max_horizontal(pl.all().max())).item()
+    is_share = highest is not None and highest <= 1
+    sizes: Iterator[tuple[int | None, ...]] = iter([()] * len(table))
+    if columns.picture_size:
+        chosen = table.select(pl.col(name).cast(pl.String) for name in columns.picture_size)
+        sizes = chosen.select(pl.all().cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)).iter_rows()
+    for row, four, size in zip(texts.iter_rows(), numbers.iter_rows(), sizes, strict=True):
+        if not any(row):
+            yield None
+        elif not all(number is not None and math.isfinite(number) for number in four):
+            shown = ", ".join(f"{name} '{text or ''}'" for name, text in zip(columns.names, row, strict=True))
+            yield f"the box is not four numbers: {shown}"
+        else:
+            x, y, third, fourth = four
+            sides = (third - x, fourth - y) if columns.are_corners else (third, fourth)
+            told = (size[0], size[1]) if len(size) == 2 and size[0] and size[1] and not is_share else None
+            yield SourceBox(x, y, *sides, is_share=is_share, picture_size=told)
 
 
 def _add_row(
-    source: ImportSource, path: Path, place: str, name: str, label: str, values: dict[str, str], root: Path | None
+    source: ImportSource,
+    path: Path,
+    place: str,
+    name: str,
+    label: str,
+    values: dict[str, str],
+    box: _Box,
+    root: Path | None,
 ) -> None:
     if not name:
         source.leave_out("", place, "names no picture", label=label)
@@ -86,16 +124,15 @@ def _add_row(
         picture = find_named_picture(name, (path.parent,))
         if root is not None and "split" not in values and (split := _split_of_folders(picture, root)):
             values["split"] = split
-        try:
-            box = _box(values.pop("box", ""))
-        except ValueError as error:
-            source.leave_out(picture, place, f"box is not 'x y width height' in px ({error})", label=label)
+        if stated := values.pop("box", ""):
+            try:
+                box = SourceBox(*parse_box(stated))
+            except ValueError as error:
+                box = f"box is not 'x y width height' in px ({error})"
+        if isinstance(box, str):
+            source.leave_out(picture, place, box, label=label)
             return
         source.entries.append(Entry(str(picture), label, place, values, box))
-
-
-def _box(text: str) -> SourceBox | None:
-    return SourceBox(*parse_box(text)) if text else None
 
 
 def _split_of_folders(picture: Path, root: Path) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,9 @@ def _place(settings: SettingsFile, key: str, name: str, base: Path) -> Path:
     candidates = (base / plain, folder / plain, folder / inner)
     found = next((path for path in candidates if path.exists()), None)
     if found is None:
+        looked_at = ", ".join(dict.fromkeys(os.path.normpath(path) for path in candidates))
         raise InputPathError(
-            f"{settings.place((key,))}: {key}: '{name}' is not there (looked at {', '.join(map(str, candidates))}); "
-            "correct the path"
+            f"{settings.place((key,))}: {key}: '{name}' is not there (looked at {looked_at}); correct the path"
         )
     return found
 
