@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_a_second_run_computes_nothing_again(
     def forbidden(*_: object) -> None:
         raise AssertionError("the network ran again")
 
-    monkeypatch.setattr(features_module, "vectors_of", forbidden)
+    monkeypatch.setattr(features_module, "_averaged", forbidden)
     cache = FeatureCache(tmp_path / "cache", backbones)
     assert cache.num_missing(images, [RECIPE]) == 0
     np.testing.assert_array_equal(cache.features(images[::-1], [RECIPE], batch_size=2)[RECIPE], first[::-1])
@@ -107,6 +108,52 @@ def test_a_damaged_file_of_the_cache_is_computed_anew(
     next((tmp_path / "cache").rglob("*.npy")).write_bytes(content)
     assert cache.num_missing(images, [RECIPE]) == 1
     np.testing.assert_allclose(cache.features(images, [RECIPE], batch_size=2)[RECIPE], first, rtol=1e-4)
+
+
+@pytest.fixture
+def graphs_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features_module, "GRAPH_PAYS_FROM", 1)
+
+
+BOTH = [replace(RECIPE, flip=True, crops=(1.0, 0.8)), replace(RECIPE, flip=True, crops=(1.0, 0.8), layer="two_stages")]
+
+
+def test_many_pictures_get_in_onnxruntime_the_vectors_of_eager_torch(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FeatureCache(tmp_path / "cache", backbones)
+    eager = cache.features(images, BOTH, batch_size=2)
+    monkeypatch.setattr(features_module, "GRAPH_PAYS_FROM", 4 * len(images))
+    assert cache.num_missing(images, BOTH) == len(images), "cached apart"
+    graph = cache.features(images, BOTH, batch_size=2)
+    for recipe in BOTH:
+        np.testing.assert_allclose(graph[recipe], eager[recipe], rtol=1e-3, atol=1e-4)
+        assert not np.array_equal(graph[recipe], eager[recipe]), "the graph has run"
+
+
+@pytest.mark.usefixtures("graphs_for_all")
+def test_a_graph_is_exported_once_and_anew_if_it_was_damaged(
+    tmp_path: Path, backbones: dict[str, Backbone], images: list[TrainingImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FeatureCache(tmp_path, backbones).features(images[:3], [RECIPE], batch_size=2)[RECIPE]
+    (graph,) = (tmp_path / "graphs").iterdir()
+    exported = graph.read_bytes()
+    graph.write_bytes(exported[: len(exported) // 2])
+    FeatureCache(tmp_path, backbones).features(images, [RECIPE], batch_size=2)
+    assert graph.read_bytes() == exported
+    monkeypatch.setattr("vision.train.graphs.export_module", None)
+    next(tmp_path.rglob("*.npy")).unlink()
+    again = FeatureCache(tmp_path, backbones).features(images[:3], [RECIPE], batch_size=2)[RECIPE]
+    np.testing.assert_allclose(again, first, rtol=1e-4)
+
+
+@pytest.mark.parametrize("passes_for_a_graph", [1, 1000])
+def test_the_time_a_picture_is_measured_on_what_will_run(
+    tmp_path: Path, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch, passes_for_a_graph: int
+) -> None:
+    monkeypatch.setattr(features_module, "GRAPH_PAYS_FROM", passes_for_a_graph)
+    assert FeatureCache(tmp_path, backbones).seconds_per_image([RECIPE], 10) > 0
+    assert len(list(tmp_path.rglob("*.onnx"))) == (1 if passes_for_a_graph == 1 else 0)
 
 
 def test_all_broken_pictures_are_named_at_once(

@@ -14,8 +14,9 @@ from torch import nn
 from vision.config import BackboneSettings, FinetuneSettings, Layer, Pooling, load_config
 from vision.errors import ConfigError
 from vision.train.backbones import Backbone, feature_maps, load_backbones
-from vision.train.export import ProbedNetwork, check_export, export_module, export_onnx
+from vision.train.export import ProbedNetwork, check_export, export_onnx
 from vision.train.features import FeatureRecipe, pooled
+from vision.train.graphs import export_module
 from vision.train.probe import LinearProbe
 from vision.train.stages import Tail, build_tail, stages_of, tuned_backbone
 

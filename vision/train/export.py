@@ -5,15 +5,9 @@ N images, S input side in px, D features, h and w the feature map's sides, K cla
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -23,6 +17,7 @@ from torch.nn import functional
 from vision.errors import BundleError
 from vision.train.backbones import Backbone, feature_maps
 from vision.train.features import FeatureRecipe, looks_at, pooled
+from vision.train.graphs import export_module
 from vision.train.probe import LinearProbe
 
 MAX_LOGIT_DIFFERENCE = 1e-4
@@ -84,31 +79,6 @@ def export_onnx(network: ProbedNetwork, path: Path, *, input_px: int) -> None:
     export_module(network, path, input_px=input_px, output_names=OUTPUT_NAMES)
 
 
-def export_module(module: nn.Module, path: Path, *, input_px: int, output_names: Sequence[str]) -> None:
-    """Write any module that reads pictures (N, 3, S, S), named `images`, as `export_onnx` does."""
-    # Two pictures: a batch of one would be fixed in the graph.
-    example = torch.zeros(2, 3, input_px, input_px)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            input_names=["images"],
-            output_names=list(output_names),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            optimize=True,
-        )
-    assert program is not None
-    program.save(str(path), external_data=False)
-    _strip_build_traces(path)
-
-
 def check_export(
     network: ProbedNetwork, path: Path, samples: NDArray[np.float32], *, shown: Path | None = None
 ) -> float:
@@ -142,21 +112,3 @@ def run_graph(path: Path, samples: NDArray[np.float32]) -> list[NDArray[np.float
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     outputs: list[NDArray[np.float32]] = session.run(list(OUTPUT_NAMES), {"images": samples})
     return outputs
-
-
-def _strip_build_traces(path: Path) -> None:
-    """Remove what the exporter notes about the machine and the source code, so that equal models are equal files."""
-    model = onnx.load(str(path))
-    del model.metadata_props[:]
-    model.doc_string = ""
-    graphs = [model.graph, *model.functions]
-    for graph in graphs:
-        graph.doc_string = ""
-        del graph.metadata_props[:]
-        for node in graph.node:
-            node.doc_string = ""
-            del node.metadata_props[:]
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    path.write_bytes(model.SerializeToString(deterministic=True))

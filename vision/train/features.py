@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ from vision.errors import ImageError, ManifestError
 from vision.files import default_cache_folder as default_cache_folder
 from vision.files import whole_file
 from vision.train.backbones import Backbone, feature_maps
+from vision.train.graphs import MADE_BY, kept_session
 
 GEM_EXPONENT = 3.0
 """Generalised mean; 3 is the usual fixed value (Radenovic et al. 2018, arXiv 1711.02512)."""
@@ -37,6 +39,9 @@ FEATURES_VERSION = 1
 """To be raised when decoding, fitting, pooling or the choice of maps changes what a picture becomes."""
 
 _MADE_BY = (FEATURES_VERSION, version("pillow"), version("torch"), version("timm"))
+
+GRAPH_PAYS_FROM = 300
+"""Passes of a picture through the network from which on it pays to export the network and run it in onnxruntime."""
 
 
 @dataclass(frozen=True, order=True)
@@ -162,7 +167,11 @@ def _centre(images: torch.Tensor, share: float) -> torch.Tensor:
 
 
 class FeatureCache:
-    """Vectors on disk, one small file per picture and recipe; a run that was interrupted goes on where it stopped."""
+    """Vectors on disk, one small file per picture and recipe; a run that was interrupted goes on where it stopped.
+
+    Few pictures go through the network in eager torch, many in onnxruntime, and are cached apart: so what a run finds
+    in the cache is, to the last digit, what it would have computed.
+    """
 
     def __init__(self, folder: Path, backbones: Mapping[str, Backbone]) -> None:
         self._folder = folder
@@ -190,65 +199,127 @@ class FeatureCache:
         Raises:
             ManifestError: Pictures cannot be decoded; names them all.
         """
-        for same_pass in self._by_pass(recipes):
+        found: dict[FeatureRecipe, NDArray[np.float32]] = {}
+        for same_pass in self._passes(recipes, len(images)):
             missing = [image for image in images if not self._has(same_pass, image)]
             on_progress(len(images) - len(missing))
             self._compute(missing, same_pass, batch_size, on_progress)
-        return {recipe: np.stack([np.load(self._path(recipe, image)) for image in images]) for recipe in recipes}
+            for recipe in same_pass.recipes:
+                found[recipe] = np.stack([np.load(self._path(same_pass, recipe, image)) for image in images])
+        return {recipe: found[recipe] for recipe in recipes}
 
     def num_missing(self, images: Sequence[TrainingImage], recipes: Sequence[FeatureRecipe]) -> int:
         """Picture passes through the network that `features` would still have to do."""
-        return sum(not self._has(same_pass, image) for same_pass in self._by_pass(recipes) for image in images)
+        passes = self._passes(recipes, len(images))
+        return sum(not self._has(same_pass, image) for same_pass in passes for image in images)
 
-    def _has(self, recipes: Sequence[FeatureRecipe], image: TrainingImage) -> bool:
+    def seconds_per_image(self, recipes: Sequence[FeatureRecipe], num_images: int) -> float:
+        """Time for all vectors of a picture, measured on grey ones; of so many in all."""
+        return sum(self._seconds(same_pass) for same_pass in self._passes(recipes, num_images))
+
+    def _has(self, same_pass: _Pass, image: TrainingImage) -> bool:
         """Whether all vectors of a picture are on disk; a file that was cut or damaged counts as missing."""
         try:
-            return all(np.load(self._path(recipe, image), allow_pickle=False).ndim == 1 for recipe in recipes)
+            paths = [self._path(same_pass, recipe, image) for recipe in same_pass.recipes]
+            return all(np.load(path, allow_pickle=False).ndim == 1 for path in paths)
         except (OSError, EOFError, ValueError):
             return False
 
     def _compute(
         self,
         images: Sequence[TrainingImage],
-        recipes: Sequence[FeatureRecipe],
+        same_pass: _Pass,
         batch_size: int,
         on_progress: Callable[[int], None],
     ) -> None:
-        backbone = self._backbones[recipes[0].backbone]
-        preprocessing = recipes[0].preprocessing(backbone)
-        model = backbone.model.to(memory_format=torch.channels_last)
+        if not images:
+            return
+        recipes, network = same_pass.recipes, self._network(same_pass)
         faults = []
-        for batch, arrays in _decoded_batches(images, preprocessing, batch_size):
+        for batch, arrays in _decoded_batches(images, self._preprocessing(recipes[0]), batch_size):
             faults += [str(array) for array in arrays if isinstance(array, ImageError)]
             good = [(image, a) for image, a in zip(batch, arrays, strict=True) if not isinstance(a, ImageError)]
             if not good:
                 continue
-            inputs = torch.from_numpy(np.stack([array for _, array in good])).to(memory_format=torch.channels_last)
-            vectors = vectors_of(model, inputs, recipes)
+            vectors = _averaged(network, torch.from_numpy(np.stack([array for _, array in good])), recipes)
             for row, (image, _) in enumerate(good):
                 for recipe in recipes:
-                    with whole_file(self._path(recipe, image)) as temporary, temporary.open("wb") as stream:
+                    path = self._path(same_pass, recipe, image)
+                    with whole_file(path) as temporary, temporary.open("wb") as stream:
                         np.save(stream, vectors[recipe][row])
                 on_progress(1)
         if faults:
             raise ManifestError("\n".join(faults))
 
-    def _by_pass(self, recipes: Sequence[FeatureRecipe]) -> list[list[FeatureRecipe]]:
-        """Recipes grouped so that each group needs the network to run once per picture."""
+    def _seconds(self, same_pass: _Pass) -> float:
+        side = same_pass.recipes[0].input_px
+        inputs = torch.zeros(4, 3, side, side)
+        network = self._network(same_pass)
+        _averaged(network, inputs[:1], same_pass.recipes)  # warms up
+        start = time.perf_counter()
+        _averaged(network, inputs, same_pass.recipes)
+        return (time.perf_counter() - start) / len(inputs)
+
+    def _network(self, same_pass: _Pass) -> _View:
+        recipes = same_pass.recipes
+        model = self._backbones[recipes[0].backbone].model.to(memory_format=torch.channels_last)
+        network = _OnePass(model, recipes)
+        if not same_pass.in_onnxruntime:
+            return network
+        kinds = [(recipe.layer, recipe.pooling) for recipe in recipes]
+        key = _digest((FEATURES_VERSION, MADE_BY, self._backbones[recipes[0].backbone].weights.sha256, kinds))
+        side = recipes[0].input_px
+        path = self._folder / "graphs" / f"{key}-{side}.onnx"
+        names = [f"vectors_{number}" for number in range(len(recipes))]
+        session = kept_session(network, path, input_px=side, output_names=names)
+        return lambda view: [torch.from_numpy(v) for v in session.run(names, {"images": view.contiguous().numpy()})]
+
+    def _preprocessing(self, recipe: FeatureRecipe) -> Preprocessing:
+        return recipe.preprocessing(self._backbones[recipe.backbone])
+
+    def _passes(self, recipes: Sequence[FeatureRecipe], num_images: int) -> list[_Pass]:
+        """Recipes grouped so that each group needs the network to run once per view of a picture."""
         groups: dict[tuple[str, bool, tuple[float, ...], Preprocessing], list[FeatureRecipe]] = {}
         for recipe in recipes:
-            preprocessing = recipe.preprocessing(self._backbones[recipe.backbone])
-            groups.setdefault((recipe.backbone, recipe.flip, recipe.crops, preprocessing), []).append(recipe)
-        return list(groups.values())
+            key = (recipe.backbone, recipe.flip, recipe.crops, self._preprocessing(recipe))
+            groups.setdefault(key, []).append(recipe)
+        num_runs = [num_images * len(alike[0].crops) * (2 if alike[0].flip else 1) for alike in groups.values()]
+        return [_Pass(alike, runs >= GRAPH_PAYS_FROM) for alike, runs in zip(groups.values(), num_runs, strict=True)]
 
-    def _path(self, recipe: FeatureRecipe, image: TrainingImage) -> Path:
-        backbone = self._backbones[recipe.backbone]
-        how = repr((_MADE_BY, backbone.weights.sha256, recipe, recipe.preprocessing(backbone)))
-        key = hashlib.sha256(how.encode()).hexdigest()[:24]
+    def _path(self, same_pass: _Pass, recipe: FeatureRecipe, image: TrainingImage) -> Path:
+        weights, preprocessing = self._backbones[recipe.backbone].weights.sha256, self._preprocessing(recipe)
+        by_graph = (MADE_BY,) if same_pass.in_onnxruntime else ()
+        key = _digest((_MADE_BY, weights, recipe, preprocessing, *by_graph))
         return self._folder / key / image.cache_name[:2] / f"{image.cache_name}.npy"
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class _Pass:
+    """Recipes that differ in layer and pooling only, and what runs the network for them."""
+
+    recipes: list[FeatureRecipe]
+    in_onnxruntime: bool
+
+
+_View = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+"""(N, 3, S, S), one view of pictures -> for each recipe of a pass (N, D)."""
+
+
+class _OnePass(nn.Module):
+    """The network and the poolings of a pass."""
+
+    def __init__(self, model: nn.Module, recipes: Sequence[FeatureRecipe]) -> None:
+        super().__init__()
+        self.model = model
+        self._kinds = [(recipe.layer, recipe.pooling) for recipe in recipes]
+        self.eval()
+
+    def forward(self, view: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, S, S) -> for each recipe (N, D)."""
+        maps = feature_maps(self.model, view)
+        return tuple(pooled(maps[layer], pooling) for layer, pooling in self._kinds)
+
+
 def vectors_of(
     model: nn.Module, inputs: torch.Tensor, recipes: Iterable[FeatureRecipe]
 ) -> dict[FeatureRecipe, NDArray[np.float32]]:
@@ -263,14 +334,22 @@ def vectors_of(
         For each recipe (N, D).
     """
     wanted = list(recipes)
-    views = looks_at(inputs, wanted[0].crops, flip=wanted[0].flip)
-    sums: dict[FeatureRecipe, torch.Tensor] = {}
-    for view in views:
-        maps = feature_maps(model, view)
-        for recipe in wanted:
-            vectors = pooled(maps[recipe.layer], recipe.pooling)
-            sums[recipe] = sums[recipe] + vectors if recipe in sums else vectors
-    return {recipe: (total / len(views)).float().numpy() for recipe, total in sums.items()}
+    return _averaged(_OnePass(model, wanted), inputs, wanted)
+
+
+@torch.inference_mode()
+def _averaged(
+    network: _View, inputs: torch.Tensor, recipes: Sequence[FeatureRecipe]
+) -> dict[FeatureRecipe, NDArray[np.float32]]:
+    """The vectors of the views of a batch, averaged."""
+    views = looks_at(inputs.to(memory_format=torch.channels_last), recipes[0].crops, flip=recipes[0].flip)
+    of_views = [network(view) for view in views]
+    totals = [sum(vectors[1:], start=vectors[0]) for vectors in zip(*of_views, strict=True)]
+    return {recipe: (total / len(views)).float().numpy() for recipe, total in zip(recipes, totals, strict=True)}
+
+
+def _digest(said: object) -> str:
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 
 def _decoded_batches(

@@ -6,7 +6,6 @@ N images, D features, K classes.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from vision.train.bundling import environment, write_bundle
 from vision.train.deciding import fit_decision, tuned_novelty_trials
 from vision.train.decision_fitting import NoveltyTrial
 from vision.train.devices import open_accelerator, tracked
-from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes, vectors_of
+from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes
 from vision.train.out_of_fold import out_of_fold_predictions, try_all
 from vision.train.probe import Candidate, LinearProbe, fit_probe, fit_temperature
 from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE, SCHEDULES_FILE, MetricsLog
@@ -87,7 +86,7 @@ def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool =
         num_to_see += len(images)
         num_passes += missing
         if missing:
-            seconds += missing * _seconds_per_image(backbones[name], alike[0])
+            seconds += missing * cache.seconds_per_image(alike, len(images))
     fine_tuning: tuple[str, ...] = ()
     if with_schedule and config.train.strategy != "probe":
         recipe = recipes[0]
@@ -281,15 +280,6 @@ def _feature_sizes(backbones: Mapping[str, Backbone], recipes: Sequence[FeatureR
     return {
         recipe: sum(m.shape[1] for m in maps_of[recipe.backbone, recipe.input_px][recipe.layer]) for recipe in recipes
     }
-
-
-def _seconds_per_image(backbone: Backbone, recipe: FeatureRecipe) -> float:
-    """Measured on four grey pictures, after one that warms up."""
-    inputs = torch.zeros(4, 3, recipe.input_px, recipe.input_px).to(memory_format=torch.channels_last)
-    vectors_of(backbone.model, inputs[:1], [recipe])
-    start = time.perf_counter()
-    vectors_of(backbone.model, inputs, [recipe])
-    return (time.perf_counter() - start) / len(inputs)
 
 
 def _candidate_dict(candidate: Candidate) -> dict[str, Any]:

@@ -27,11 +27,10 @@ from torch import nn
 from vision.config import AugmentationSettings
 from vision.data.preprocessing import Preprocessing, load_network_input, pixels_of
 from vision.errors import ImageError, ManifestError, OutputError
-from vision.files import whole_file
 from vision.train.augmentation import augmented
 from vision.train.backbones import Backbone
-from vision.train.export import export_module
 from vision.train.features import FeatureRecipe, TrainingImage, looks_at
+from vision.train.graphs import MADE_BY, kept_session
 from vision.train.stages import stages_of
 
 VIEWS_VERSION = 1
@@ -183,17 +182,13 @@ class FrozenPart:
 
     @cached_property
     def _graph(self) -> onnxruntime.InferenceSession:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(self._folder / f"frozen-{self.key}.onnx") as temporary:
-            export_module(self._prefix, temporary, input_px=self.preprocessing.input_px, output_names=["features"])
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            return onnxruntime.InferenceSession(temporary.read_bytes(), options, providers=["CPUExecutionProvider"])
+        path = self._folder / f"frozen-{self.key}.onnx"
+        return kept_session(self._prefix, path, input_px=self.preprocessing.input_px, output_names=["features"])
 
     @property
     def key(self) -> str:
         """Names weights, cut and preprocessing."""
-        said = repr((VIEWS_VERSION, self.backbone.weights.sha256, self.from_stage, self.preprocessing))
+        said = repr((VIEWS_VERSION, MADE_BY, self.backbone.weights.sha256, self.from_stage, self.preprocessing))
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
