@@ -104,6 +104,35 @@ def test_what_cannot_be_shown_says_so_and_can_be_rejected(site: Site, row: int, 
     assert [decision for _, decision in site.written()] == ["reject"]
 
 
+def test_boxes_are_told_as_shares_of_the_upright_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (40, 10)).save(tmp_path / "a.jpg", exif=exif)
+    sizes: list[dict[str, int | None]] = [{"width": None}, {"width": 10, "height": 40}, {}]
+    boxes = ["1 8 5 20", "1 8 5 20", "1 8"]
+    rows = [
+        {"file_name": "a.jpg", "label": "shilka", "box": box, **size} for box, size in zip(boxes, sizes, strict=True)
+    ]
+    for row, expected in zip(rows, [(0.1, 0.2, 0.5, 0.5)] * 2 + [None], strict=True):
+        assert _session(tmp_path, row).describe(0)["box"] == expected
+
+
+def test_what_the_source_says_of_a_picture_is_told(tmp_path: Path) -> None:
+    told = {"description": f"A parade {HOSTILE}", "categories": ["Tor", "Parades"]}
+    lines = [{"path": "a.jpg", "picture": told}, {"path": "b.jpg", "picture": told}]
+    (tmp_path / "fetched.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    item = _session(tmp_path, {"file_name": "a.jpg", "label": "shilka"}).describe(0)
+    assert {name: item[name] for name in told} == told
+    item = _session(tmp_path, {"file_name": "a.jpg", "label": "shilka", "description": "mine"}).describe(0)
+    assert item["description"] == "mine"
+
+
+def _session(folder: Path, row: dict[str, Any]) -> ReviewSession:
+    manifest = manifest_from_rows(folder / "manifest.csv", [row])
+    with open_review_log(folder / "review.jsonl") as log:
+        return ReviewSession(manifest, queue_without_model([0]), TAXONOMY, log)
+
+
 def test_a_picture_that_would_explode_is_refused(site: Site) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import statistics
@@ -226,11 +227,31 @@ def test_a_killed_server_loses_nothing_and_the_next_one_goes_on(
 def test_hostile_texts_are_shown_and_not_run(browser: Any, tmp_path: Path, serve: Callable[..., Served]) -> None:
     texts = {"title": HOSTILE, "author": HOSTILE, "licence": HOSTILE, "changes": HOSTILE, "label": HOSTILE}
     manifest = _manifest(tmp_path, 2, **texts, source_url="javascript:alert(1)")
+    told = [{"path": f"{n}.png", "picture": {"description": HOSTILE, "categories": [HOSTILE]}} for n in range(2)]
+    (tmp_path / "fetched.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
     tab = Tab(browser, serve(manifest), width=390)
     tab.press("k")
-    assert "onerror" in tab.text("#from")
+    assert tab.text("#from").count("onerror") == 6  # title, description, categories, author, licence, changes
     assert tab.page.locator("[onerror], a[href^='javascript']").count() == 0
     assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.faults == []
+
+
+def test_the_box_lies_over_its_part_of_the_picture_alone_and_side_by_side(
+    browser: Any, tmp_path: Path, serve: Callable[..., Served]
+) -> None:
+    tab = Tab(browser, serve(_manifest(tmp_path, 2, box="45 15 30 30")))
+    measured = """(() => {
+      const edges = (name) => document.querySelector(name).getBoundingClientRect();
+      const [box, image] = [edges("#stage .box rect"), edges("#stage img")];
+      const scale = Math.min(image.width / 90, image.height / 60);
+      const left = image.left + (image.width - 90 * scale) / 2, top = image.top + (image.height - 60 * scale) / 2;
+      return [(box.left - left) / scale, (box.top - top) / scale, box.width / scale, box.height / scale];
+    })()"""
+    assert tab.page.evaluate(measured) == pytest.approx([45, 15, 30, 30], abs=0.5)
+    tab.press("g")
+    tab.until("document.querySelectorAll('#stage .cell .box').length === 2")
+    assert tab.page.evaluate(measured) == pytest.approx([45, 15, 30, 30], abs=0.5)
     assert tab.faults == []
 
 

@@ -15,13 +15,14 @@ import polars as pl
 from PIL import Image
 
 from vision.data.check import LEADS_OUTSIDE, read_file_facts
-from vision.data.images import decode_image
-from vision.data.manifest import Manifest
+from vision.data.images import DECODER_FAULTS, decode_image, upright_size
+from vision.data.manifest import Manifest, parse_box
 from vision.data.reviewing.decisions import UNDECIDED, UNKNOWN_CLASS, ReviewHistory, ReviewLine, ReviewLog, Verdict, now
 from vision.errors import ImageError, ManifestError, ReviewError, nearest_name_hint
 from vision.files import is_inside, sha256_of_file
 from vision.taxonomy import Taxonomy
 from vision.web.review_order import QueuedPicture
+from vision.web.review_texts import SourceTexts, load_source_texts
 
 PICTURE_PX = 1600
 """Longer side of the pictures that are shown."""
@@ -67,6 +68,7 @@ class ReviewSession:
         self._names = [manifest.file_names[picture.row] for picture in queue]
         labels = manifest.table["label"].fill_null("").to_list()
         self.labels = [labels[picture.row] for picture in queue]
+        self._texts = load_source_texts(manifest)
         self._position_of = {name: position for position, name in enumerate(self._names)}
         self._history, self._log = ReviewHistory(lines), log
         self._digests: dict[int, str] = {}  # of files as they were shown
@@ -118,6 +120,7 @@ class ReviewSession:
         picture = self.queue[position]
         row = self.manifest.table.row(picture.row, named=True)
         line = self._standing(position)
+        source = self._texts.get(self._names[position], SourceTexts())
         texts = ("file_name", "label", "title", "author", "licence", "date", "changes", "split")
         return {
             **{name: row[name] or "" for name in texts},
@@ -125,6 +128,9 @@ class ReviewSession:
             "row": picture.row,
             "licence_url": _web_address(row["licence_url"]),
             "source_url": _web_address(row["source_url"]),
+            "description": source.description,
+            "categories": list(source.categories),
+            "box": self._box_in_shares(position, row["box"], row["width"], row["height"]),
             "size": f"{row['width']} x {row['height']} px" if row["width"] and row["height"] else "",
             "why": picture.why,
             "is_odd": picture.is_odd,
@@ -133,6 +139,17 @@ class ReviewSession:
             "class": line.class_id if line is not None else "",
             "note": line.note if line is not None else "",
         }
+
+    def _box_in_shares(
+        self, position: int, text: str | None, width_px: int | None, height_px: int | None
+    ) -> tuple[float, ...] | None:
+        """Left, top, width and height of the box as shares of the upright picture; None if there is none that fits."""
+        try:
+            x, y, width, height = parse_box(text or "")
+            across, down = (width_px, height_px) if width_px and height_px else upright_size(self._path(position))
+        except (*DECODER_FAULTS, ImageError, Image.DecompressionBombError):
+            return None
+        return x / across, y / down, width / across, height / down
 
     def decide(self, position: int, decision: Verdict, *, class_id: str = UNKNOWN_CLASS, note: str = "") -> None:
         """Put a decision on the disk.

@@ -154,7 +154,7 @@
       if (state.position !== shown) return undefined;
     }
     if (!items.has(shown)) return showSaid(undefined, "The server does not answer. Is `vision data review` still running?");
-    if (entry.state === "ready") byId("stage").replaceChildren(entry.image);
+    if (entry.state === "ready") byId("stage").replaceChildren(entry.image, ...boxOver(items.get(shown), entry.image));
     else showSaid(items.get(shown), entry.fault);
     state.shown = shown;
     showItem(items.get(shown));
@@ -166,6 +166,22 @@
     }
     loadAhead();
     return undefined;
+  }
+
+  /** The box of a picture, drawn over it: fitted into its place as the picture is. */
+  function boxOver(item, image) {
+    if (!item?.box || !image.naturalWidth) return [];
+    const made = (name, attributes) => {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+      return node;
+    };
+    const [across, down] = [image.naturalWidth, image.naturalHeight];
+    const [x, y, width, height] = item.box;
+    const over = made("svg", { class: "box", viewBox: `0 0 ${across} ${down}`, "aria-hidden": "true" });
+    const edges = { x: x * across, y: y * down, width: width * across, height: height * down };
+    over.append(made("rect", { ...edges, class: "under" }), made("rect", edges));
+    return [over];
   }
 
   function showSaid(item, text) {
@@ -241,6 +257,8 @@
       return made;
     };
     const lines = [line(linkTo(item.source_url, item.title || "no title"))];
+    if (item.description) lines.push(line(element("bdi", item.description)));
+    if (item.categories.length) lines.push(line("In: ", element("bdi", item.categories.join("; "))));
     const by = line(element("bdi", item.author || "author not told"), ", ");
     by.append(linkTo(item.licence_url, item.licence || "licence not told"));
     if (item.date) by.append(`, ${item.date}`);
@@ -440,7 +458,7 @@
       const item = items.get(position);
       const entry = pictures.get(position) ?? loaded(position);
       const cell = element("div", undefined, "cell", ...(item?.is_odd ? ["odd"] : []));
-      cell.append(entry.state === "ready" ? entry.image : element("p", entry.fault), element("span", item ? className(item.label) : "", "label"));
+      cell.append(...(entry.state === "ready" ? [entry.image, ...boxOver(item, entry.image)] : [element("p", entry.fault)]), element("span", item ? className(item.label) : "", "label"));
       cell.classList.toggle("marked", marks.has(position));
       if (marks.has(position)) cell.append(element("span", marks.get(position) === OPEN ? "alone, later" : NAMES[marks.get(position)], "mark"));
       cell.title = item?.why ?? "";
