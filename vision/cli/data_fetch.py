@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vision.data.fetching.sources import ClassQuery, Site, SourcesFile
     from vision.data.fetching.web_client import PoliteClient
 
+FILES_A_LINE = 100
+
 SourcesArgument = Annotated[
     Path, typer.Argument(metavar="SOURCES", help="What to ask for: a file such as datasets/air_defence/sources.yaml.")
 ]
@@ -121,35 +123,60 @@ def told_client(contact: str, site: Site) -> PoliteClient:
 
 
 class _Bars:
-    """Two bars, or none where stderr is no terminal: queries that are asked, files that are fetched."""
+    """Two bars: queries that are asked, files that are fetched."""
 
-    def __init__(self, bars: RichProgress | None, num_queries: int) -> None:
+    def __init__(self, bars: RichProgress, num_queries: int) -> None:
         self._bars = bars
         self._num_found = 0
         self._num_bytes = 0
-        if bars is not None:
-            self._queries = bars.add_task("asking", total=num_queries, detail="")
-            self._files = bars.add_task("fetching", total=None, visible=False, start=False, detail="")
+        self._queries = bars.add_task("asking", total=num_queries, detail="")
+        self._files = bars.add_task("fetching", total=None, visible=False, start=False, detail="")
 
     def asking(self, class_query: ClassQuery) -> None:
-        if self._bars is not None:
-            text = f"{class_query.class_id}: {class_query.text}"
-            self._bars.update(self._queries, advance=1, detail=printable(text)[:60])
+        text = f"{class_query.class_id}: {class_query.text}"
+        self._bars.update(self._queries, advance=1, detail=printable(text)[:60])
 
     def found(self, num_pictures: int) -> None:
         self._num_found += num_pictures
-        if self._bars is not None:
-            self._bars.update(self._queries, detail=f"{self._num_found} files")
+        self._bars.update(self._queries, detail=f"{self._num_found} files")
 
     def fetching(self, num_pictures: int) -> None:
-        if self._bars is not None:
-            self._bars.start_task(self._files)
-            self._bars.update(self._files, total=num_pictures, visible=True)
+        self._bars.start_task(self._files)
+        self._bars.update(self._files, total=num_pictures, visible=True)
 
     def fetched(self, decision: Decision) -> None:
         self._num_bytes += decision.size_bytes
-        if self._bars is not None:
-            self._bars.update(self._files, advance=1, detail=f"{self._num_bytes / 1e6:,.1f} MB")
+        self._bars.update(self._files, advance=1, detail=f"{self._num_bytes / 1e6:,.1f} MB")
+
+
+class ProgressLines:
+    """The same where stderr is no terminal, such as in a log: a line for each class, and one for every 100 files."""
+
+    def __init__(self) -> None:
+        self._class_id = ""
+        self._num_found = self._num_wanted = self._num_decided = self._num_bytes = 0
+
+    def asking(self, class_query: ClassQuery) -> None:
+        """A query goes out."""
+        if class_query.class_id != self._class_id:
+            self._class_id = class_query.class_id
+            say(f"asking for {self._class_id}; {self._num_found} files found so far")
+
+    def found(self, num_pictures: int) -> None:
+        """So many more files were found."""
+        self._num_found += num_pictures
+
+    def fetching(self, num_pictures: int) -> None:
+        """So many files are wanted."""
+        self._num_wanted = num_pictures
+        say(f"fetching {num_pictures} files")
+
+    def fetched(self, decision: Decision) -> None:
+        """One of them was decided on."""
+        self._num_decided += 1
+        self._num_bytes += decision.size_bytes
+        if self._num_decided % FILES_A_LINE == 0:
+            say(f"{self._num_decided} of {self._num_wanted} files, {self._num_bytes / 1e6:,.1f} MB")
 
 
 @contextmanager
@@ -159,7 +186,7 @@ def _bars(num_queries: int) -> Iterator[Progress]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Bars(None, num_queries)
+        yield ProgressLines()
         return
     detail = TextColumn("{task.fields[detail]}", markup=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), detail, TimeRemainingColumn())

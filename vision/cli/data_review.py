@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -257,7 +258,15 @@ def _print_summary(session: ReviewSession, path: Path, manifest_path: Path) -> N
     print(
         f"{path}: {session.num_pictures - num_waiting} of {session.num_pictures} decided: {', '.join(told) or 'none'}"
     )
-    say(f"next: the same command to go on; vision data apply-review {manifest_path} -o reviewed.csv")
+    is_beside = path.resolve() == _decisions_path(session.manifest, None).resolve()
+    say(f"next: the same command to go on; {apply_command(manifest_path, None if is_beside else path)}")
+
+
+def apply_command(manifest_path: Path, decisions: Path | None) -> str:
+    """The command that applies a review, to be copied; the new manifest lies beside the old one."""
+    output = manifest_path.with_name(f"reviewed{manifest_path.suffix}")
+    command = ["vision", "data", "apply-review", str(manifest_path), "-o", str(output)]
+    return shlex.join(command + (["--decisions", str(decisions)] if decisions else []))
 
 
 def _print_applied(applied: AppliedReview, output: Path, dropped_path: Path) -> None:

@@ -35,7 +35,7 @@ def data_suspicious(
     """
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
-    from vision.errors import OutputError
+    from vision.errors import InputPathError, OutputError
     from vision.evaluate.report.suspicious import write_suspicious_page
     from vision.evaluate.suspicious_listing import (
         count_trained_on,
@@ -49,6 +49,11 @@ def data_suspicious(
 
     if output.suffix != ".csv":
         raise OutputError(f"{output}: the list ends in .csv; rename it")
+    if not predictions_path.exists():
+        raise InputPathError(
+            f"{predictions_path}: no such file; a run writes out_of_fold/predictions.parquet if its train.folds is "
+            "above 0: vision train CONFIG --set train.folds=5"
+        )
     refuse_overwriting_input(output, manifest_path, predictions_path)
     taxonomy, manifest = load_taxonomy(taxonomy_path), load_manifest(manifest_path)
     check_labelled_table(manifest, taxonomy)

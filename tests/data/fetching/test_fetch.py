@@ -27,10 +27,12 @@ from openverse_stub import jpeg_bytes
 from PIL import Image
 from wiki_stub import CONTACT, WikiStub
 
+from vision.cli.data_fetch import ProgressLines
 from vision.data.fetching.fetch import FetchOptions, FetchReport, fetch
-from vision.data.fetching.journal import Decision, Journal, folder_lock
+from vision.data.fetching.found import FoundPicture
+from vision.data.fetching.journal import Decision, Journal, Outcome, folder_lock
 from vision.data.fetching.sites import OpenSites
-from vision.data.fetching.sources import ClassQuery, Site, load_sources
+from vision.data.fetching.sources import ClassQuery, FetchDefaults, QueryEntry, Site, load_sources
 from vision.data.fetching.summary import dry_run_lines, problem_lines, summary_lines
 from vision.data.fetching.web_client import PoliteClient
 from vision.data.licences import LicencePolicy
@@ -94,6 +96,16 @@ class Fetching:
         options.setdefault("max_per_class", given.max_per_class)
         with OpenSites(sources_file.sources, CONTACT, options["width"], self._client) as sites:
             return fetch(sources_file, self.out, FetchOptions(**options), sites, TAXONOMY, Told())
+
+    def run_with_site(self, more: str) -> FetchReport:
+        """Fetch with more settings of the wiki."""
+        path = self.write_sources(TOR)
+        path.write_text(path.read_text().replace("min_interval_s: 0}", f"min_interval_s: 0, {more}}}"))
+        sources_file = load_sources(path, TAXONOMY)
+        with OpenSites(sources_file.sources, CONTACT, None, self._client) as sites:
+            return fetch(
+                sources_file, self.out, FetchOptions((), LicencePolicy.OPEN, None, 500), sites, TAXONOMY, Told()
+            )
 
     def _client(self, contact: str, site: Site) -> PoliteClient:
         return PoliteClient(contact, site.allowed_hosts, min_interval_s=0, max_attempts=3, sleep=self.waits.append)
@@ -441,6 +453,69 @@ def test_licences_that_keep_files_out_are_counted_in_dry_runs_summaries_and_the_
     assert line in summary_lines(fetching.run())
     told = 'Licences that kept files out: CC-BY-NC-2.0 2, "Public domain" 1, not stated 1.'
     assert told in (fetching.out / "README.md").read_text()
+
+
+def test_a_class_that_is_full_has_pictures_of_every_author(fetching: Fetching) -> None:
+    for number, author in enumerate(["Ann"] * 4 + ["Bob", ""]):
+        told = wiki_stub.metadata(author=author)
+        fetching.wiki.add_file(f"Tor {number}.jpg", jpeg_bytes(number), categories=["Tor-M1"], extmetadata=told)
+    fetching.run(max_per_class=4)
+    assert sorted(fetching.manifest["title"]) == ["Tor 0", "Tor 1", "Tor 4", "Tor 5"]
+
+
+def test_a_wiki_that_states_no_licence_is_told_and_its_licence_and_author_can_be_given(fetching: Fetching) -> None:
+    for number in range(2):
+        fetching.wiki.add_file(f"Tor {number}.jpg", jpeg_bytes(number), categories=["Tor-M1"], extmetadata=[])
+    (hint,) = (line for line in summary_lines(fetching.run()) if "CommonsMetadata" in line)
+    assert hint.startswith("commons: not one of its 2 files states a licence")
+    assert len(fetching.manifest) == 0
+    report = fetching.run_with_site("licence: CC BY-SA 4.0, author: The museum")  # known answers are completed, too
+    assert not any("CommonsMetadata" in line for line in summary_lines(report))
+    rows = fetching.manifest
+    assert set(rows["licence"]) == {"CC-BY-SA-4.0"}
+    assert set(rows["licence_url"]) == {"https://creativecommons.org/licenses/by-sa/4.0/"}
+    assert set(rows["author"]) == {"The museum"}
+    assert rows["group"].n_unique() == 2  # one author of all tells nothing apart
+
+
+@pytest.mark.parametrize(
+    ("extmetadata", "categories"),
+    [
+        (wiki_stub.metadata(licence="all rights reserved", licence_url=""), []),
+        ({"NonFree": {"value": "1"}}, []),
+        ([], ["Non-free logos"]),
+        (wiki_stub.metadata(licence="", licence_url="https://museum.org/rights"), []),
+    ],
+)
+def test_the_licence_of_a_wiki_is_not_that_of_a_file_that_states_another(
+    fetching: Fetching, extmetadata: object, categories: list[str]
+) -> None:
+    fetching.wiki.hidden_categories |= set(categories)
+    fetching.wiki.add_file("Tor.jpg", jpeg_bytes(1), categories=["Tor-M1", *categories], extmetadata=extmetadata)
+    fetching.run_with_site("licence: CC-BY-SA-4.0")
+    assert fetching.reasons() == {"Tor": "licence"}
+
+
+def test_where_stderr_is_no_terminal_a_line_tells_of_each_class_and_of_a_hundred_files(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines, query = ProgressLines(), load_query()
+    for _ in range(2):
+        lines.asking(query)
+        lines.found(60)
+    lines.fetching(120)
+    for _ in range(120):
+        lines.fetched(Decision("tor-m1", "", FoundPicture("c", "k", "t", "", ""), Outcome.TAKEN, size_bytes=10_000))
+    assert capsys.readouterr().err.splitlines() == [
+        "asking for tor-m1; 0 files found so far",
+        "fetching 120 files",
+        "100 of 120 files, 1.0 MB",
+    ]
+
+
+def load_query() -> ClassQuery:
+    entry = QueryEntry(category="Tor-M1")
+    return ClassQuery("tor-m1", "commons", entry.query(FetchDefaults()), entry, (), "")
 
 
 def test_what_people_change_in_the_manifest_stays(fetching: Fetching) -> None:

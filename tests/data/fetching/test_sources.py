@@ -101,6 +101,16 @@ def test_queries_come_in_the_order_of_the_file_with_its_defaults(tmp_path: Path)
             "wikis: {openverse: {api: 'https://a.org/api.php', allowed_hosts: [a.org]}}",
             ":3: openverse is no wiki",
         ),
+        (
+            "classes: {tor-m1: [{category: A}]}\n"
+            "wikis: {own: {api: 'https://a.org/api.php', allowed_hosts: [a.org], licence: CC BY}}",
+            "licence 'CC BY' is none that is known; write its SPDX id",
+        ),
+        (
+            "classes: {tor-m1: [{category: A}]}\nwikis: {own: {api: 'https://commons.wikimedia.org/w/api.php', "
+            "allowed_hosts: ['*.wikimedia.org'], licence: CC0-1.0}}",
+            "licence is for wikis that state none",
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_line_and_its_remedy(tmp_path: Path, text: str, told: str) -> None:
@@ -120,6 +130,10 @@ def test_a_class_without_queries_is_told_with_the_reason_that_the_file_gives(tmp
         loaded.queries_of(["buk"])
     with pytest.raises(ConfigError, match="did you mean 'tor-m1'"):
         loaded.queries_of(["tor-m"])
+    with pytest.raises(ConfigError, match=r"class 'm1' has no queries here, did you mean one of tor-m1\?"):
+        loaded.queries_of(["m1"])
+    with pytest.raises(ConfigError, match="class 't-72' has no queries here; there are tor-m1"):
+        loaded.queries_of(["t-72"])
 
 
 def test_a_wiki_of_ones_own_may_take_the_place_of_commons(tmp_path: Path) -> None:

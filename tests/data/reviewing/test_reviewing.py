@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vision.cli.data_review import apply_command
 from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, save_manifest
 from vision.data.reviewing.applying import NOT_DECIDED, AppliedReview, apply_review, seen_from
 from vision.data.reviewing.decisions import ReviewHistory, ReviewLine, Verdict, load_review, open_review_log
@@ -314,6 +315,12 @@ def test_a_slice_of_any_name_is_kept(tmp_path: Path, name: str) -> None:
     applied = _applied(manifest, _decided(manifest, "b.png", Verdict.REJECT, note="blurred"))
     assert (set(applied.kept[name]), set(applied.dropped[name])) == ({"mine"}, {"mine"})
     assert applied.dropped.row(0)[-2:] == ("rejected", "blurred")
+
+
+def test_the_command_that_comes_next_is_told_with_whole_paths() -> None:
+    path = Path("my data/manifest.csv")
+    assert apply_command(path, None) == "vision data apply-review 'my data/manifest.csv' -o 'my data/reviewed.csv'"
+    assert apply_command(Path("m.csv"), Path("a.jsonl")).endswith("-o reviewed.csv --decisions a.jsonl")
 
 
 def test_a_second_round_keeps_what_the_first_left_out(tmp_path: Path) -> None:

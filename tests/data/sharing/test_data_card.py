@@ -221,6 +221,11 @@ def test_the_command_writes_a_card_beside_the_manifest(tmp_path: Path) -> None:
     assert "written in the place of the card of `vision data fetch`" in anew.stdout
 
 
+def test_suspicious_labels_of_a_run_without_folds_tell_how_to_get_them(tmp_path: Path) -> None:
+    done = run_vision("data", "suspicious", tmp_path / "no.parquet", "--manifest", tmp_path / "m.csv")
+    assert (done.returncode, "--set train.folds=5" in done.stderr) == (2, True)
+
+
 def test_a_renewed_card_says_nothing_of_the_counts_before(tmp_path: Path) -> None:
     def of(num: int) -> str:
         data = manifest(num=num)

@@ -99,7 +99,8 @@ def choose(
         known: Decisions of earlier runs.
         removed: Paths that the user took out of the manifest.
     """
-    return _Chooser(list(_without_repetitions(candidates)), limits, taxonomy, known, removed).choose()
+    ordered = _by_turns(list(_without_repetitions(candidates)), limits.max_per_class)
+    return _Chooser(ordered, limits, taxonomy, known, removed).choose()
 
 
 class _Chooser:
@@ -251,6 +252,25 @@ def _size_refusal(picture: FoundPicture, limits: Limits) -> tuple[str, str] | No
 def _content(picture: FoundPicture) -> str:
     """What two titles of the same file share, as far as their source tells."""
     return picture.sha1 or picture.identity
+
+
+def _by_turns(candidates: list[Candidate], max_per_class: int) -> list[Candidate]:
+    """Candidates of a class that has more than it may: query after query, and within each the authors take turns.
+
+    A wiki lists one upload series after another, and the first would fill the class. Those of nobody known count as one
+    author's.
+    """
+    sizes = Counter(candidate.class_id for candidate in candidates)
+    places: dict[ClassQuery, int] = {}
+    turns: Counter[tuple[ClassQuery, str]] = Counter()
+    ranks = []
+    for candidate in candidates:
+        query, author = candidate.class_query, " ".join(candidate.picture.author.casefold().split())
+        place = places.setdefault(query, len(places))
+        ranks.append((place, turns[query, author] if sizes[candidate.class_id] > max_per_class else 0))
+        turns[query, author] += 1
+    order = sorted(range(len(candidates)), key=ranks.__getitem__)
+    return [candidates[position] for position in order]
 
 
 def _without_repetitions(candidates: Sequence[Candidate]) -> Iterable[Candidate]:

@@ -156,7 +156,7 @@ class _Run:
         others = {q: kept.find(q, at_any_age=True) for q in self.sources_file.queries if q.class_id not in class_ids}
         lists = {**found.lists, **{query: answer for query, answer in others.items() if answer is not None}}
         candidates = [
-            Candidate(query.class_id, query, picture)
+            Candidate(query.class_id, query, self.sites.completed(picture))
             for query in self.sources_file.queries
             if query in lists
             for picture in lists[query].pictures

@@ -74,6 +74,8 @@ class FoundPicture:
         date: When the picture was taken or published, as far as told: YYYY, YYYY-MM or YYYY-MM-DD; else empty.
         description: Plain text.
         categories: Names, without prefix.
+        is_author_of_site: Whether the author was not stated and is the one that holds for all of a site's files, which
+            tells none of them apart.
     """
 
     source: str
@@ -94,11 +96,17 @@ class FoundPicture:
     date: str = ""
     description: str = ""
     categories: tuple[str, ...] = ()
+    is_author_of_site: bool = False
 
     @property
     def identity(self) -> str:
         """What names the file among those of all sources."""
         return f"{self.source}:{self.key}"
+
+    @property
+    def states_no_licence(self) -> bool:
+        """Whether the source says nothing of a licence, not even anything that is not understood."""
+        return self.licence in ("", "unknown") and not self.licence_stated and not self.licence_url
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ def picture_path(picture: FoundPicture, class_id: str) -> str:
 
 
 def author_group(picture: FoundPicture) -> str:
-    """The group of a picture: one for each author, and one for each picture of nobody known.
+    """The group of a picture: one for each author, and one for each picture of nobody known, or of a site's one author.
 
     Names in other scripts than Latin become a digest, which is the same in every run.
     """
     author = " ".join(unicodedata.normalize("NFKC", picture.author).casefold().split())
-    if author in _NOBODY:
+    if author in _NOBODY or picture.is_author_of_site:
         return f"picture-{_digest(picture.identity, 12)}"
     slug = _slug(author)
     is_told_by_slug = len(slug) < _LONGEST_SLUG and not any(c.isalnum() and not _ascii(c) for c in author)

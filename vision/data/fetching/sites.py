@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from vision.data.fetching.commons import COMMONS_WIDTHS_PX, MediaWikiSource
-from vision.data.fetching.found import PictureSource
+from vision.data.fetching.found import FoundPicture, PictureSource
 from vision.data.fetching.openverse import OpenverseSource
 from vision.data.fetching.sources import COMMONS_SITE, OPENVERSE, Site, Sources
 from vision.data.fetching.web_address import AllowList, check_contact
 from vision.data.fetching.web_client import PoliteClient
+from vision.data.sharing.licence_duties import applying_licences
 from vision.errors import UsageError
 
 ClientMaker = Callable[[str, Site], PoliteClient]
@@ -95,6 +96,19 @@ class OpenSites:
         if name not in self._allowed:
             self._allowed[name] = AllowList(self._site(name).allowed_hosts)
         self._allowed[name].check(url)
+
+    def completed(self, picture: FoundPicture) -> FoundPicture:
+        """A picture with the licence and the author of its site, where its page states none at all.
+
+        What a page states counts, also where it is nothing that is known: `all rights reserved` stays what it is.
+        """
+        site = self._site(picture.source)
+        if site.author and not picture.author:
+            picture = replace(picture, author=site.author, is_author_of_site=True)
+        if site.licence and picture.states_no_licence:
+            parts = applying_licences(site.licence) or ()
+            picture = replace(picture, licence=site.licence, licence_url=parts[0].url if len(parts) == 1 else "")
+        return picture
 
     def _opened(self, name: str) -> _OpenSite:
         if name not in self._open:

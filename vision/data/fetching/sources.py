@@ -7,15 +7,16 @@ A query names a category, a search or files; where it goes (`commons`, `openvers
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vision.data.fetching.found import CategoryQuery, FilesQuery, Query, SearchQuery
+from vision.data.fetching.found_licences import UNKNOWN, found_licence
 from vision.data.fetching.web_address import AllowList
 from vision.errors import ConfigError, FetchError, nearest_name_hint
 from vision.settings_file import Location, SettingsFile, parse_settings
@@ -42,6 +43,17 @@ class Site(_Part):
     """As `vision.data.fetching.web_address.AllowList` has them; plain http is for this machine alone."""
     min_interval_s: float = Field(default=POLITE_INTERVAL_S, ge=0, le=600)
     """Least time between two requests."""
+    licence: str = ""
+    """Of files of which the site states none: an SPDX id, or a licence's name."""
+    author: str = ""
+    """Of files of which the site states none."""
+
+    @field_validator("licence")
+    @classmethod
+    def _as_spdx_id(cls, licence: str) -> str:
+        if licence and (known := found_licence("", [licence])) == UNKNOWN:
+            raise ValueError(f"licence '{licence}' is none that is known; write its SPDX id, such as CC-BY-SA-4.0")
+        return known if licence else ""
 
     @model_validator(mode="after")
     def _check_hosts(self) -> Site:
@@ -53,6 +65,8 @@ class Site(_Part):
             raise ValueError(str(error)) from error
         if self.min_interval_s < POLITE_INTERVAL_S and urlsplit(self.api).hostname not in LOOPBACK_HOSTS:
             raise ValueError(f"min_interval_s is at least {POLITE_INTERVAL_S:g} for servers that others use too")
+        if self.licence and (urlsplit(self.api).hostname or "").endswith((".wikimedia.org", ".wikipedia.org")):
+            raise ValueError("licence is for wikis that state none; each file here states its own")
         return self
 
 
@@ -193,7 +207,7 @@ class SourcesFile:
         for class_id in class_ids:
             if class_id not in self.sources.classes:
                 why = self.sources.without_sources.get(class_id)
-                hint = f" ({why})" if why else nearest_name_hint(class_id, self.sources.classes)
+                hint = f" ({why})" if why else _class_hint(class_id, self.sources.classes)
                 raise ConfigError(f"{self.path}: class '{class_id}' has no queries here{hint}")
         return tuple(q for q in self.queries if not class_ids or q.class_id in class_ids)
 
@@ -219,6 +233,14 @@ def describe_query(query: Query) -> str:
     if isinstance(query, SearchQuery):
         return f"search '{query.text}', at most {query.limit}"
     return f"file {query.names[0]}" if len(query.names) == 1 else f"{len(query.names)} files, {query.names[0]} first"
+
+
+def _class_hint(class_id: str, known: Collection[str]) -> str:
+    """Which class may be meant: the nearest, those whose id holds this one, or any."""
+    if hint := nearest_name_hint(class_id, known):
+        return hint
+    alike = [name for name in known if class_id.lower() in name]
+    return f", did you mean one of {', '.join(alike)}?" if alike else f"; there are {', '.join(known)}"
 
 
 def _class_queries(sources: Sources, settings: SettingsFile) -> Iterable[ClassQuery]:

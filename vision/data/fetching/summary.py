@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from vision.data.fetching.card import count_by_reason, count_refused_licences
 from vision.data.fetching.fetch import FetchReport
 from vision.data.fetching.journal import Decision, Outcome
+from vision.data.fetching.sources import OPENVERSE
 from vision.data.sharing.data_card import REFUSED_LICENCE
 
 MOST_PROBLEMS = 50
@@ -53,6 +54,7 @@ def problem_lines(report: FetchReport) -> list[str]:
     lines += problems[:MOST_PROBLEMS]
     if len(problems) > MOST_PROBLEMS:
         lines.append(f"... and {len(problems) - MOST_PROBLEMS} more queries or files that lead nowhere")
+    lines += _silent_wikis(report)
     for message, queries in _by_message(report).items():
         lines.append(f"no answer to {len(queries)} queries of {', '.join(dict.fromkeys(queries))}: {message}")
     if report.num_refused:
@@ -136,6 +138,21 @@ def _merge_lines(report: FetchReport) -> Iterator[str]:
         yield "kept as it stands: README.md, which was changed since it was written"
     if report.num_removed:
         yield f"left out still: {report.num_removed} pictures whose rows were removed from the manifest"
+
+
+def _silent_wikis(report: FetchReport) -> Iterator[str]:
+    """Wikis that state a licence for none of their files, as one without CommonsMetadata does."""
+    choice = report.choice
+    pictures = [c.picture for c in choice.wanted] + [d.picture for d in (*choice.had, *choice.left_out)]
+    sources = Counter(picture.source for picture in pictures)
+    silent = Counter(picture.source for picture in pictures if picture.states_no_licence)
+    for source, count in silent.items():
+        if count == sources[source] and source != OPENVERSE:
+            yield (
+                f"{source}: not one of its {count} files states a licence, as in a wiki without the extension "
+                f"CommonsMetadata; if one licence holds for all of them, write it into SOURCES as `licence` (and "
+                f"`author`) under wikis: {source}:"
+            )
 
 
 def _by_message(report: FetchReport) -> dict[str, list[str]]:

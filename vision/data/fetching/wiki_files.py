@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin
@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 from vision.data.fetching.found import FoundPicture
 from vision.data.fetching.found_licences import UNKNOWN, found_licence
 from vision.data.fetching.plain_text import one_line
+from vision.data.fetching.prohibitions import NOT_FREE
 from vision.data.fetching.wiki_metadata import date_taken, plain_field, raw_text
 
 _LICENCE_NAMES = ("LicenseShortName", "License", "UsageTerms")
@@ -111,7 +112,7 @@ def picture_of(file: WikiFile, *, source: str, base_url: str) -> FoundPicture:
         height=_whole(info, "height"),
         author=_author(metadata),
         licence=_licence(metadata, licence_url, (*file.categories, *file.hidden_categories)),
-        licence_stated=_licence_stated(metadata),
+        licence_stated=_licence_stated(metadata, (*file.categories, *file.hidden_categories)),
         licence_url=_address("https://", licence_url),
         date=date_taken(raw_text(metadata, "DateTimeOriginal")),
         description=plain_field(metadata, "ImageDescription", max_length=_MAX_DESCRIPTION),
@@ -153,10 +154,10 @@ def _is_non_free(metadata: Mapping[str, Any]) -> bool:
     return raw_text(metadata, "NonFree").strip().lower() not in ("", "0", "false")
 
 
-def _licence_stated(metadata: Mapping[str, Any]) -> str:
+def _licence_stated(metadata: Mapping[str, Any], categories: Iterable[str]) -> str:
     names = [plain_field(metadata, field, max_length=_MAX_NAME) for field in _LICENCE_NAMES]
     remarks = [next((name for name in names if name), "")]
-    if _is_non_free(metadata):
+    if _is_non_free(metadata) or any(map(NOT_FREE.search, categories)):
         remarks.append("non-free")
     if restrictions := plain_field(metadata, "Restrictions", max_length=_MAX_NAME):
         remarks.append(f"restrictions: {restrictions.replace('|', ', ')}")
