@@ -14,6 +14,7 @@ import pytest
 from command_line import run_vision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measure_splits import feasible_groups, few_groups
 
 from vision.data.manifest import SPLITS, Manifest, load_manifest, manifest_from_rows, save_manifest
 from vision.data.splitting import dealing
@@ -193,6 +194,49 @@ def test_many_groups_that_are_dealt_together_come_to_the_shares_too(monkeypatch:
     assert slice_shares(splitting, "view")["deviation"].max() <= 0.01  # type: ignore[operator]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([(5, 10, False), (5, 15, True), (10, 20, True), (3, 12, False)]))
+def test_class_shares_are_within_two_points_where_groups_allow(seed: int, kind: tuple[int, int, bool]) -> None:
+    num_classes, largest, mixed = kind
+    rows = feasible_groups(seed, num_classes, 100, largest, is_mixed=mixed)
+    assert class_shares(split_of(rows))["deviation"].max() <= 0.02 + 1e-9  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_better_balance_of_classes_is_not_paid_for_by_the_slices(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    rows = feasible_groups(seed, 4, 400, 80, is_mixed=False)
+    for row, view in zip(rows, np.random.default_rng(seed).choice(["front", "rear"], len(rows)), strict=True):
+        row["view"] = str(view)
+
+    def off(splitting: Splitting) -> tuple[float, float]:
+        within = slice_shares(splitting, "view")["deviation"]
+        return class_shares(splitting)["deviation"].max(), within.mean()  # type: ignore[return-value]
+
+    balanced = off(split_of(rows, slices=("view",)))
+    monkeypatch.setattr("vision.data.splitting.balancing.MOST_STEPS", 0)
+    dealt = off(split_of(rows, slices=("view",)))
+    assert balanced[0] < dealt[0]
+    assert balanced[1] < dealt[1] + 0.02
+
+
+def test_a_class_of_enough_groups_stands_in_every_split_though_they_hold_other_classes_too() -> None:
+    # Dealt one after another, these leave a class out of a split.
+    shares = class_shares(split_of(few_groups(102))).filter(pl.col("num_groups") >= 3)
+    assert shares.select(pl.min_horizontal("train", "calibration", "test").min()).item() > 0
+
+
+def test_a_class_that_is_off_and_has_no_free_group_is_left_as_it_is() -> None:
+    rows = rows_of("a", [None] * 9, split="test") + rows_of("b", [1, 1, 1, 2, 2])
+    assert counts(split_of(rows)) == {"a": (0, 0, 9, 0), "b": (3, 0, 2, 0)}
+
+
+def test_the_photographs_come_to_the_shares_but_for_one_picture(photos_dir: Path) -> None:
+    splitting = split_manifest(load_manifest(photos_dir / "manifest.csv"), SplitSettings(reassign=True))
+    asked = np.array([10.5, 2.25, 2.25])
+    assert all(np.abs(np.array(of_class[:3]) - asked).max() <= 1 for of_class in counts(splitting).values())
+    assert not any("together" in text for text in warnings(splitting))
+
+
 def test_a_huge_group_goes_to_training_and_the_rest_makes_up_for_it() -> None:
     splitting = split_of(rows_of("a", ["huge"] * 60 + [None] * 40))
     assert counts(splitting)["a"] == (70, 15, 15, 0)
@@ -326,6 +370,11 @@ def test_a_group_with_most_of_the_test_pictures_is_told() -> None:
 def test_shares_that_groups_do_not_allow_are_told_with_the_group() -> None:
     (told,) = [text for text in warnings(split_of(rows_of("a", ["g"] * 90 + [None] * 10))) if "for 70" in text]
     assert told.startswith("a: train 90.0% for 70.0%, calibration 5.0% for 15.0%, test 5.0% for 15.0%: group 'g' holds")
+
+
+def test_a_group_is_blamed_only_where_it_alone_is_too_large() -> None:
+    (told,) = [text for text in warnings(split_of(rows_of("a", [1] * 50 + [2] * 50 + [3] * 50))) if "for 70" in text]
+    assert "no better way was found to divide its 3 groups, of which the largest holds 50 of 150 pictures" in told
 
 
 def test_shares_that_old_pictures_do_not_allow_are_told_so() -> None:

@@ -34,12 +34,14 @@ class Groups:
         strata: (E,), ascending in each group. The first `num_classes` strata are the classes.
         counts: (E,), pictures of the group in the stratum.
         num_classes: How many strata are classes; the others are a class within one value of a slice.
+        class_of: (S,), the class of each stratum.
     """
 
     starts: Integers
     strata: Integers
     counts: Integers
     num_classes: int
+    class_of: Integers
 
     def entries_of(self, chosen: Integers) -> tuple[Integers, Integers]:
         """The entries of some groups: their indices, and to which of the chosen each belongs."""

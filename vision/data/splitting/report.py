@@ -152,26 +152,30 @@ def _missing(splitting: Splitting, shares: pl.DataFrame) -> Iterator[Problem]:
 
 def _off(splitting: Splitting, shares: pl.DataFrame) -> Iterator[Problem]:
     """Classes whose shares are not the asked ones, and why."""
-    rows = splitting.manifest.table.select("label", group=splitting.group)
     dealt = pl.sum_horizontal(list(splitting.settings.shares))
     # One picture more or less is what no split can help.
     off = shares.filter(pl.col("deviation") > pl.max_horizontal(TOLERANCE + 1e-9, 1 / dealt))
-    largest = {
-        label: rest
-        for label, *rest in _largest(rows.filter(pl.col("label").is_in(off["label"].to_list())), "group").iter_rows()
-    }
+    if not len(off):
+        return
+    rows = splitting.manifest.table.select("label", group=splitting.group)
+    of_label = rows.filter(pl.col("label").is_in(off["label"].to_list()))
+    largest = {label: rest for label, *rest in _largest(of_label, "group").iter_rows()}
+    mixed = rows.group_by("group").agg(pl.col("label").n_unique()).filter(pl.col("label") > 1)["group"]
+    with_others = set(of_label.filter(pl.col("group").is_in(mixed.implode()))["label"])
     asked = splitting.settings.shares
     for row in off.iter_rows(named=True):
         dealt = sum(row[name] for name in asked)
         reached = ", ".join(f"{name} {row[name] / dealt:.1%} for {share:.1%}" for name, share in asked.items())
-        yield _warning(splitting, row["label"], f"{reached}: {_blame(splitting, row, largest)}", "shares off")
-
-
-def _blame(splitting: Splitting, row: dict[str, str | int], largest: dict[str, list[int]]) -> str:
-    label, num_pictures = str(row["label"]), int(row["num_pictures"])
-    group, count, _ = largest.get(label, [0, 1, 1])
-    if count > 1 and count > TOLERANCE * num_pictures:
-        return f"group '{splitting.group_names[group]}' holds {count:,} of its {num_pictures:,} pictures together"
-    if label in splitting.kept_classes:
-        return "its old pictures keep their splits; add new ones, or deal all anew by --reassign"
-    return "its groups hold other classes too, whose shares count as well"
+        group, count, _ = largest.get(row["label"], [0, 1, 1])
+        if count > (max(asked.values()) + TOLERANCE) * dealt:
+            why = f"group '{splitting.group_names[group]}' holds {count:,} of its {dealt:,} pictures together"
+        elif row["label"] in splitting.kept_classes:
+            why = "its old pictures keep their splits; add new ones, or deal all anew by --reassign"
+        elif row["label"] in with_others:
+            why = "its groups hold other classes too, whose shares count as well"
+        else:
+            why = (
+                f"no better way was found to divide its {row['num_groups']:,} groups, of which the largest holds "
+                f"{count:,} of {dealt:,} pictures; add pictures of other vehicles or events"
+            )
+        yield _warning(splitting, row["label"], f"{reached}: {why}", "shares off")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vision.data.check import may_be_repeated
 from vision.data.manifest import MOST_LISTED_ROWS, SPLITS, Manifest, Problem, row_problems
+from vision.data.splitting.balancing import balance
 from vision.data.splitting.dealing import Groups, Integers, deal, spread
 from vision.data.splitting.settings import SplitSettings
 from vision.errors import ManifestError
@@ -268,35 +269,40 @@ def _deal_free_groups(
 ) -> Integers:
     """The index in `SPLITS` for each of the free groups."""
     asked = list(settings.shares)
-    entries, num_classes, num_strata = _strata(rows, settings.slices)
+    entries, num_classes, class_of = _strata(rows, settings.slices)
     unit, stratum, count = (entries[name].to_numpy().astype(np.int64) for name in ("group", "stratum", "count"))
-    placed = np.zeros((num_strata, len(asked)), dtype=np.int64)
+    placed = np.zeros((len(class_of), len(asked)), dtype=np.int64)
     for index, name in enumerate(asked):
         there = split[unit] == SPLITS.index(name)
         np.add.at(placed[:, index], stratum[there], count[there])
     is_free = split[unit] < 0
     unit, stratum, count = unit[is_free], stratum[is_free], count[is_free]
-    totals = placed.sum(axis=1) + np.bincount(stratum, weights=count, minlength=num_strata)
+    totals = placed.sum(axis=1) + np.bincount(stratum, weights=count, minlength=len(class_of))
     starts = np.append(np.searchsorted(unit, free), len(unit))
-    groups = Groups(starts, stratum, count, num_classes)
+    groups = Groups(starts, stratum, count, num_classes, class_of)
     shares = np.array(list(settings.shares.values()))
     preference = [asked.index(name) for name in _PREFERENCE if name in asked]
     sizes = np.bincount(unit, weights=np.where(stratum < num_classes, count, 0), minlength=len(names))[free]
-    dealt = deal(groups, _order(names.gather(free), sizes, settings.seed), np.outer(totals, shares), placed, preference)
+    order, targets = _order(names.gather(free), sizes, settings.seed), np.outer(totals, shares)
+    dealt = deal(groups, order, targets, placed, preference)
+    dealt = balance(groups, dealt, order, targets, placed, preference, settings.seed)
     return np.array([SPLITS.index(name) for name in asked])[dealt]
 
 
-def _strata(rows: pl.DataFrame, slices: tuple[str, ...]) -> tuple[pl.DataFrame, int, int]:
-    """Pictures by group and stratum, sorted by both; how many strata are classes, and how many there are."""
+def _strata(rows: pl.DataFrame, slices: tuple[str, ...]) -> tuple[pl.DataFrame, int, Integers]:
+    """Pictures by group and stratum, sorted by both; how many strata are classes, and (S,) the class of each."""
     label = _codes(rows["label"])
-    num_classes = num_strata = label.n_unique()
+    num_classes = label.n_unique()
+    class_of = np.arange(num_classes)
     counted = [_counted(rows["group"], label)]
     for name in slices:
         value = _codes(rows[name])
         within, num_within = _dense(label.to_numpy().astype(np.int64) * (value.n_unique() + 1) + value.to_numpy())
-        counted.append(_counted(rows["group"], pl.Series(within + num_strata)))
-        num_strata += num_within
-    return pl.concat(counted).sort("group", "stratum"), num_classes, num_strata
+        counted.append(_counted(rows["group"], pl.Series(within + len(class_of))))
+        of_value = np.empty(num_within, dtype=np.int64)
+        of_value[within] = label.to_numpy()
+        class_of = np.concatenate([class_of, of_value])
+    return pl.concat(counted).sort("group", "stratum"), num_classes, class_of
 
 
 def _dense(codes: Integers) -> tuple[Integers, int]:
