@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from browser_tab import Tab
 from PIL import Image
 
 from vision.classify.decision import DecisionRules, decide
@@ -26,7 +27,7 @@ from vision.evaluate.report.review_data import (
 from vision.evaluate.report.review_rows import CHUNK_ROWS, Overlay
 from vision.evaluate.report.seriation import confusion_order
 from vision.evaluate.report.thumbnails import thumbnail_order
-from vision.predictions import NearestImage, Prediction, predictions_table
+from vision.predictions import Level, NearestImage, Prediction, predictions_table
 from vision.taxonomy import Taxonomy
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -97,61 +98,6 @@ def _write(table: pl.DataFrame, folder: Path, settings: DecisionSettings | None 
 def _review(table: pl.DataFrame, settings: DecisionSettings | None = SETTINGS) -> Review:
     evaluation = evaluate_predictions(table, TAXONOMY, title="test", known_classes=CLASSES, num_replicates=5)
     return build_review(evaluation, table, TAXONOMY, settings)
-
-
-class Tab:
-    """A page that is watched: what it asks for and what it complains of."""
-
-    def __init__(self, browser: Any, path: Path, *, width: int = 1280, javascript: bool = True) -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, java_script_enabled=javascript)
-        self.requests: list[str] = []
-        self.faults: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss()))
-        self.page.goto(path.as_uri())
-        if javascript:
-            self.page.wait_for_selector("#review[data-ready]")
-
-    def counts(self) -> dict[str, int]:
-        """Pictures by row and column, as the cells say them; those without are left out."""
-        labels = self.page.eval_on_selector_all("[role=gridcell]", "cells => cells.map(c => c.ariaLabel)")
-        found = (re.fullmatch(r"true (.*), answered (.*): ([\d,]+) of .*", label) for label in labels)
-        counts = {f"{match[1]} > {match[2]}": int(match[3].replace(",", "")) for match in found if match}
-        return {name: count for name, count in counts.items() if count}
-
-    def slide(self, name: str, value: int) -> None:
-        """Move a slider to a stop and wait for the page."""
-        self.page.eval_on_selector(
-            f"#slider-{name}", "(s, value) => { s.value = value; s.dispatchEvent(new Event('input')); }", value
-        )
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until the page has drawn what was asked of it: it draws in the next frame."""
-        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def open_cell(self, label: str) -> None:
-        """Click the cell whose label begins so, and wait for its pictures."""
-        self.page.locator(f'[role=gridcell][aria-label^="{label}"]').click()
-        self.page.wait_for_selector("#opened:not([hidden])")
-
-    def until(self, condition: str) -> None:
-        """Wait until a condition holds. Playwright's own waiting evaluates text, which the page's policy forbids."""
-        for _ in range(500):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(20)
-        raise AssertionError(f"not within ten seconds: {condition}")
-
-    def texts(self, selector: str) -> list[str]:
-        """Text of each such element."""
-        return [str(text) for text in self.page.locator(selector).all_text_contents()]
-
-    def is_quiet(self) -> bool:
-        """Whether it asked for files alone, and complained of nothing."""
-        return not self.faults and all(url.startswith(("file:", "data:")) for url in self.requests)
 
 
 def _expected(table: pl.DataFrame, answers: list[str], level: LevelName) -> dict[str, int]:
@@ -519,3 +465,49 @@ def test_counts_of_the_review_are_those_of_the_evaluation() -> None:
     columns = {node: column for column, node in enumerate(matrix.answer_ids)}
     found = np.array([columns[review.node_ids[node]] for node in review.recorded])
     assert (confusion_counts(review.truth, found, 5, len(columns)) == matrix.array()).all()
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("answer", ["t-9", "unknown"])
+@pytest.mark.parametrize("javascript", [True, False])
+def test_numbers_stand_out_from_every_shade(browser: Any, tmp_path: Path, answer: str, javascript: bool) -> None:
+    ids = [f"t-{shade}" for shade in range(10)]
+    taxonomy = Taxonomy.model_validate(
+        {
+            "version": 1,
+            "roles": [{"id": f"role-{i}", "name": i} for i in ids],
+            "families": [{"id": f"family-{i}", "role": f"role-{i}", "name": i} for i in ids],
+            "classes": [{"id": i, "family": f"family-{i}", "names": [i]} for i in ids],
+        }
+    )
+    level: Level = "unknown" if answer == "unknown" else "class"
+    wrong = [
+        (t, Prediction("a", "", "ok", label=answer, level=level))
+        for s, t in enumerate(ids[:9], 1)
+        for _ in range(s * s)
+    ]
+    right = [
+        (t, Prediction("a", "", "ok", label=t, level="class"))
+        for s, t in enumerate(ids[:9], 1)
+        for _ in range(81 - s * s)
+    ]
+    rows = [*wrong, *right]
+    table = predictions_table(row for _, row in rows).with_columns(
+        pl.Series("true_label", [truth for truth, _ in rows])
+    )
+    evaluation = evaluate_predictions(table, taxonomy, title="shades", known_classes=ids, num_replicates=2)
+    tab = Tab(browser, render_report(evaluation, table, taxonomy, tmp_path, images_dir=None), javascript=javascript)
+    kind, matrix = ("silent" if answer == "unknown" else "wrong"), "#matrix-box" if javascript else "#static"
+    for shade in range(1, 10):
+        cell = tab.page.locator(f"{matrix} .matrix rect.{kind}{shade}").last
+        fill, ink = (
+            cell.evaluate(f"rect => getComputedStyle({which}).fill") for which in ("rect", "rect.nextElementSibling")
+        )
+        dark, light = sorted(map(_luminance, (fill, ink)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (shade, fill, ink)

@@ -57,6 +57,12 @@ class PictureProperties:
     size_bytes: int
 
 
+def measured_properties(table: pl.DataFrame) -> pl.DataFrame | None:
+    """The properties that stand beside predictions; None if they were not measured."""
+    is_measured = all(name in table.columns and table.schema[name].is_numeric() for name in PICTURE_COLUMNS)
+    return table.select(PICTURE_COLUMNS) if is_measured else None
+
+
 def picture_properties(
     paths: Sequence[Path],
     boxes: Sequence[Box | None] | None = None,

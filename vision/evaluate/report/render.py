@@ -23,18 +23,29 @@ from vision.evaluate.evaluation import (
     LEVELS,
     NO_ANSWER,
     UNKNOWN,
-    ConfusedPair,
     ConfusionMatrix,
     Evaluation,
     FigureWithInterval,
     answer_at_level,
 )
+from vision.evaluate.gates import GateResult, failed_first, limit_words
 from vision.evaluate.metrics import confusion_rates
+from vision.evaluate.picture_properties import measured_properties
 from vision.evaluate.report.pages import report_environment
 from vision.evaluate.report.review_data import DecisionSettings, Review, build_review
-from vision.evaluate.report.review_rows import CHUNK_ROWS, Overlay, page_address, script_json, write_rows
-from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, write_thumbnails
+from vision.evaluate.report.review_rows import (
+    CHUNK_ROWS,
+    Overlay,
+    is_slice_of,
+    page_address,
+    script_json,
+    write_rows,
+    write_slices,
+)
+from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, thumbnail_name, write_thumbnails
+from vision.evaluate.slices import slice_codes
 from vision.files import write_whole_text
+from vision.pages import isolated
 from vision.predictions import read_rows
 from vision.taxonomy import Taxonomy
 
@@ -42,7 +53,15 @@ PAGE_FILE, DATA_FILE = "index.html", "data.js"
 MAX_PAIRS = 60
 """Rows of the list of confusions; the others stand in `confusion.csv`."""
 
+MAX_LABELS, MAX_NEAR_DUPLICATES = 200, 100
+"""Rows of the lists of suspicious labels and of near duplicates; the others stand in `evaluation.json`."""
+
+NUM_UNFOLDED = 15
+"""Rows of long lists that are shown at first."""
+
 NUM_SHADES = 9
+# Data are escaped, so that no text of theirs is one of these.
+_GATES_FROM, _GATES_TO = "<!-- gates -->", "<!-- end of gates -->"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -77,8 +96,9 @@ def render_report(
     settings: DecisionSettings | None = None,
     overlays: Mapping[str, Overlay] | None = None,
     max_thumbnails: int = MAX_THUMBNAILS,
+    gates: Sequence[GateResult] = (),
 ) -> Path:
-    """Write `index.html` and return its path; beside it go `data.js`, `rows/` and `thumbnails/`.
+    """Write `index.html` and return its path; beside it go `data.js`, `slices.js`, `rows/` and `thumbnails/`.
 
     Args:
         evaluation: The figures.
@@ -90,28 +110,77 @@ def render_report(
         settings: How the bundle decides; without, the page cannot say which threshold keeps which promise.
         overlays: Evidence map of a picture, by `file_name`.
         max_thumbnails: Cap.
+        gates: What became of the gates, if it was held to any; `show_gates` puts in later ones.
     """
     review = build_review(evaluation, table, taxonomy, settings)
     names: list[str] = table["file_name"].gather(review.positions).to_list()
-    thumbnails = write_thumbnails(review, names, images_dir, report_dir, most=max_thumbnails)
+    places = _listed_places(evaluation, names)
+    before = list(places.values())
+    thumbnails = write_thumbnails(review, names, images_dir, report_dir, most=max_thumbnails, before=before)
     images = None if images_dir is None else page_address(images_dir, report_dir)
-    data = _page_data(review, taxonomy, thumbnails, images, len(overlays or {}))
+    data = _page_data(review, taxonomy, thumbnails, images, len(overlays or {})) | {"places": list(places.items())}
     build = hashlib.sha256("\0".join([script_json(data), *names]).encode("utf-8", "replace")).hexdigest()[:16]
     write_rows(review, table, report_dir, build=build, thumbnails=thumbnails, overlays=overlays)
+    codes = slice_codes(table, measured_properties(table)) if evaluation.slices else []
+    write_slices(review, evaluation.slices, codes, report_dir, build=build)
     write_whole_text(report_dir / DATA_FILE, f"window.visionReviewData={script_json({'build': build, **data})};\n")
-    page = _page(evaluation, table, taxonomy, build, charts or {})
+    shown = {name: thumbnail_name(place) for name, place in places.items() if place in thumbnails.made}
+    with_parts = [is_slice_of(*each) for each in zip(evaluation.slices, codes, strict=True)]
+    links = _Links(shown, with_parts)
+    page = _page(evaluation, table, taxonomy, build, charts or {}, links)
     write_whole_text(report_dir / PAGE_FILE, page)
+    if gates:
+        show_gates(report_dir / PAGE_FILE, gates)
     return report_dir / PAGE_FILE
 
 
+def show_gates(page: Path, gates: Sequence[GateResult]) -> None:
+    """Put what became of the gates into a page that stands, in place of what it says of earlier ones."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition(_GATES_FROM)
+    _, _, behind = rest.partition(_GATES_TO)
+    template = report_environment(limit_words=limit_words).get_template("_gates.html.j2")
+    write_whole_text(page, "".join([before, mark, template.render(gates=failed_first(gates)), _GATES_TO, behind]))
+
+
+@dataclass(frozen=True)
+class _Links:
+    """What leads from the page's tables to pictures.
+
+    Attributes:
+        thumbnails: Address by file name, of those that are listed and have one.
+        has_parts: By slice, whether it is known which picture is of which part.
+    """
+
+    thumbnails: Mapping[str, str]
+    has_parts: Sequence[bool]
+
+
+def _listed_places(evaluation: Evaluation, names: Sequence[str]) -> dict[str, int]:
+    """Where pictures that the page's tables list stand among all; of several with one name the first."""
+    labels = evaluation.suspicious.labels[:MAX_LABELS] if evaluation.suspicious else ()
+    pairs = evaluation.near_duplicates.pairs[:MAX_NEAR_DUPLICATES] if evaluation.near_duplicates else ()
+    wanted = dict.fromkeys([*(label.file_name for label in labels), *(pair.file_name for pair in pairs)])
+    found = {name: place for place, name in reversed(list(enumerate(names))) if name in wanted}
+    return {name: found[name] for name in wanted if name in found}
+
+
 def _page(
-    evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, build: str, charts: Mapping[str, Sequence[str]]
+    evaluation: Evaluation,
+    table: pl.DataFrame,
+    taxonomy: Taxonomy,
+    build: str,
+    charts: Mapping[str, Sequence[str]],
+    links: _Links,
 ) -> str:
     environment = report_environment(
         plain=_plain,
         plain_interval=_plain_interval,
         data_address=_svg_address,
-        cell_address=_cell_address,
+        cell_address=lambda pair: _address("class", pair.true_id, pair.answer_id),
+        true_address=lambda class_id: _address("class", class_id, ""),
+        answer_address=lambda class_id: _address("class", "", class_id),
+        picture_address=lambda file_name: _address("picture", file_name),
+        thumbnail=links.thumbnails.get,
     )
     environment.globals["longest"] = lambda names: max(map(len, names))
     script = (_TEMPLATES / "review.js").read_text(encoding="utf-8")
@@ -128,9 +197,15 @@ def _page(
         matrices=[(matrix, _cells(matrix, taxonomy, novel)) for matrix in evaluation.matrices],
         wrong_pairs=wrong_pairs,
         max_pairs=MAX_PAIRS,
+        max_labels=MAX_LABELS,
+        max_near_duplicates=MAX_NEAR_DUPLICATES,
+        num_unfolded=NUM_UNFOLDED,
+        gates_from=Markup(_GATES_FROM),
+        gates_to=Markup(_GATES_TO),
         num_unnamed=sum(pair.num_images for pair in evaluation.confused_pairs)
         - sum(pair.num_images for pair in wrong_pairs),
         slices=evaluation.slices,
+        has_parts=links.has_parts,
         num_groups=evaluation.num_groups,
         suspicious=evaluation.suspicious,
         shortcuts=evaluation.shortcuts,
@@ -221,7 +296,7 @@ def _cells(matrix: ConfusionMatrix, taxonomy: Taxonomy, novel: set[str]) -> list
             count = int(counts[row, column])
             share = None if np.isnan(rates[row, column]) else float(rates[row, column])
             shown = "no images" if share is None else f"{count} of {counts[row].sum()} ({share:.0%})"
-            hint = f"true {names[true_id]}, answered {names[answer_id]}: {shown}"
+            hint = f"true {isolated(names[true_id])}, answered {isolated(names[answer_id])}: {shown}"
             kind = _kind(true_id, answer_id, above, true_id in novel)
             cells.append(Cell(count, share, kind, int(shades[row, column]), hint))
         rows.append(cells)
@@ -242,9 +317,9 @@ def _kind(true_id: str, answer_id: str, above: set[str], is_novel: bool) -> str:
     return "above" if answer_id in above else "wrong"
 
 
-def _cell_address(pair: ConfusedPair) -> str:
-    """What `review.js` opens the pictures of a cell by."""
-    return f"#class/{quote(pair.true_id, safe='')}/{quote(pair.answer_id, safe='')}"
+def _address(*words: str) -> str:
+    """What `review.js` opens pictures by."""
+    return "#" + "/".join(quote(word.encode("utf-8", "replace"), safe="") for word in words)
 
 
 def _plain(value: float | None) -> str:

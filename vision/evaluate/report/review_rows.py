@@ -5,6 +5,7 @@ They are scripts, since a page that is opened from disk may load nothing else.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vision.evaluate.report.review_data import Review
 from vision.evaluate.report.thumbnails import Thumbnails
+from vision.evaluate.slices import SliceFigures
 from vision.files import write_whole_text
 
-ROWS_DIR = "rows"
+ROWS_DIR, SLICES_FILE = "rows", "slices.js"
 CHUNK_ROWS = 1000
 NUM_TOP = 5
 
@@ -102,6 +106,44 @@ def _shown_columns(table: pl.DataFrame) -> pl.DataFrame:
     if "nearest" in there:
         shown += [field("nearest", name, NUM_TOP) for name in _NEAREST]
     return table.select(shown)
+
+
+def write_slices(
+    review: Review, slices: Sequence[SliceFigures], codes: Sequence[NDArray[np.int64]], report_dir: Path, *, build: str
+) -> None:
+    """Write `slices.js`: which part of each slice a picture is of. Slices whose counts the codes do not give have none.
+
+    Args:
+        review: The pictures.
+        slices: As the page shows them.
+        codes: (N,) position of each picture's value by slice, in the table's order.
+        report_dir: Folder of the page.
+        build: Mark of the page.
+    """
+    (report_dir / SLICES_FILE).unlink(missing_ok=True)
+    if not slices:
+        return
+    content = [
+        [
+            each.name,
+            [value.name for value in each.values],
+            _part_numbers(of_pictures[review.positions]) if is_slice_of(each, of_pictures) else None,
+        ]
+        for each, of_pictures in zip(slices, codes, strict=True)
+    ]
+    text = f"visionReviewSlices({script_json(build)},{script_json(content)});\n"
+    write_whole_text(report_dir / SLICES_FILE, text)
+
+
+def is_slice_of(figures: SliceFigures, codes: NDArray[np.int64]) -> bool:
+    """Whether figures, which an older release may have written, are of these parts."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(figures.values)).tolist()
+    return bool(figures.values) and counts == [value.num_images for value in figures.values]
+
+
+def _part_numbers(codes: NDArray[np.int64]) -> str:
+    """One byte a picture, 255 for none, as base64."""
+    return base64.b64encode(np.where(codes < 0, 255, codes).astype(np.uint8).tobytes()).decode("ascii")
 
 
 def page_address(path: Path, report_dir: Path) -> str:

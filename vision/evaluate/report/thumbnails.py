@@ -57,7 +57,13 @@ def thumbnail_order(review: Review) -> NDArray[np.int64]:
 
 
 def write_thumbnails(
-    review: Review, file_names: Sequence[str], images_dir: Path | None, report_dir: Path, *, most: int = MAX_THUMBNAILS
+    review: Review,
+    file_names: Sequence[str],
+    images_dir: Path | None,
+    report_dir: Path,
+    *,
+    most: int = MAX_THUMBNAILS,
+    before: Sequence[int] = (),
 ) -> Thumbnails:
     """Write thumbnails of the first `most` pictures in `thumbnail_order`; unreadable ones are told, not made.
 
@@ -67,12 +73,13 @@ def write_thumbnails(
         images_dir: Where they start; None if the pictures are not at hand.
         report_dir: Folder of the page. Thumbnails of an earlier page are removed.
         most: Cap.
+        before: Places of pictures that come before all others.
     """
     for stale in (report_dir / THUMBNAILS_DIR).glob("*.jpg"):
         stale.unlink()
     if images_dir is None:
         return Thumbnails(frozenset(), {})
-    order = thumbnail_order(review)
+    order = np.array(list(dict.fromkeys([*before, *thumbnail_order(review).tolist()])), dtype=np.int64)
     made, faults = set(), {}
     for place in order[:most].tolist():
         try:

@@ -47,7 +47,7 @@
 
   const state = {
     level: "class", figures: "count", order: "taxonomy", answers: recorded, settings: null,
-    active: null, opened: null, page: 0,
+    active: null, opened: null, opener: null, page: 0,
   };
 
   // --- Answers and counts -------------------------------------------------------------------------------------------
@@ -115,12 +115,16 @@
   const percent = (share, digits = 1) => Number.isFinite(share) ? `${(100 * share).toFixed(digits)}\u00a0%` : "–";
   const shorter = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const pictures = (count) => `${format(count)} picture${count === 1 ? "" : "s"}`;
-  const nameOf = (node) => data.names[node] + (novel.has(node) ? " (not known to the model)" : "");
+  /** A text from data that cannot turn the text around it; `isolated` in pages/__init__.py does the same. */
+  const isolated = (text) => (/^[\u0000-\u024f]*$/.test(text) ? text : `\u2068${text.replace(/[\u2066-\u2069]/g, "")}\u2069`);
+  const plainName = (node) => isolated(data.names[node]);
+  const idOf = (node) => isolated(data.ids[node]);
+  const nameOf = (node) => plainName(node) + (novel.has(node) ? " (not known to the model)" : "");
 
   // --- The matrix ---------------------------------------------------------------------------------------------------
 
   const box = byId("matrix-box");
-  const scroller = make("div", { class: "scroll" });
+  const scroller = make("div", { class: "scroll", role: "region", "aria-label": "Confusion matrix" });
   const hint = make("div", { class: "hint", "aria-hidden": "true", hidden: "" });
   box.append(scroller, hint);
   const seenColumns = {};
@@ -200,9 +204,24 @@
     });
     grid.ring = draw("rect", { class: "ring", width: size, height: size, visibility: "hidden" });
     svg.append(grid.ring);
-    scroller.replaceChildren(svg);
+    scroller.replaceChildren(...(width > widest ? [stayingNames(height, labels)] : []), svg);
     const place = state.active === null ? [0, 0] : [rows.indexOf(state.active[0]), columns.indexOf(state.active[1])];
     setActive(Math.max(place[0], 0), Math.max(place[1], 0), hadFocus);
+  }
+
+  /** The names of the rows once more, to stay in sight where the matrix is wider than the window. */
+  function stayingNames(height, labels) {
+    const { rows, size, left, top } = grid;
+    const names = draw("svg", { class: "matrix names", width: left, height, "aria-hidden": "true" });
+    names.style.setProperty("margin-bottom", `${-height}px`);
+    names.append(draw("rect", { width: left - 2, height }));
+    rows.forEach((node, r) => {
+      const name = draw("text", { x: left - 8, y: top + size * (r + 0.5) + 4, "text-anchor": "end", class: "name" }, labels[r]);
+      name.append(draw("title", {}, nameOf(node)));
+      names.append(name);
+      grid.rowNames[r] = name;
+    });
+    return names;
   }
 
   function drawCell(line, r, c) {
@@ -235,7 +254,7 @@
         rect.setAttribute("class", total === 0 ? "none" : count === 0 ? "" : isShaded ? kind + shade : kind);
         if (count > 0) {
           const x = +rect.getAttribute("x"), y = +rect.getAttribute("y");
-          const ink = isShaded && shade > 5 ? " light" : "";
+          const ink = isShaded && shade > 6 ? " light" : "";
           const shown = [format(count), share < 0.005 ? "<1" : (100 * share).toFixed(0)];
           if (two) shown[1] += "\u00a0%";
           if (state.figures === "share") shown.reverse();
@@ -247,7 +266,7 @@
           if (two) cell.append(draw("text", { class: `share${ink}`, x: x + size / 2, y: y + size / 2 + 15, "aria-hidden": "true" }, shown[1]));
         }
         const said = total === 0 ? "no images" : `${format(count)} of ${format(total)} (${percent(share)})`;
-        const text = `true ${nameOf(row)}, answered ${data.names[column]}: ${said}`;
+        const text = `true ${nameOf(row)}, answered ${plainName(column)}: ${said}`;
         cell.setAttribute("aria-label", text);
         return text;
       }));
@@ -306,6 +325,12 @@
     setActive(...place, false);
     openCell();
   });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#"]') ?? null;
+    if (link === null || !link.hash.includes("/")) return;
+    state.opener = link;
+    if (link.hash === location.hash) openAddress();
+  });
   box.addEventListener("keydown", (event) => {
     const lastRow = grid.rows.length - 1, lastColumn = grid.columns.length - 1;
     const [r, c] = grid.active;
@@ -362,35 +387,83 @@
     return chunks.get(number);
   }
 
+  const slices = { promise: null, list: [] };
+  window.visionReviewSlices = (build, list) => {
+    if (build === data.build) slices.list = list.map(([name, values, codes]) => ({ name, values, codes: codes === null ? null : decoded(codes, Uint8Array) }));
+  };
+  /** Which picture is of which part: a file of its own, for whoever asks. */
+  function loadSlices() {
+    slices.promise ??= new Promise((resolve) => {
+      const script = make("script", { src: "slices.js" });
+      script.onload = resolve;
+      script.onerror = () => {
+        fail("slices.js is missing beside this page: keep the files of a report together.");
+        slices.promise = null;
+        resolve();
+      };
+      document.head.append(script);
+    });
+    return slices.promise;
+  }
+
   function addressOf(level, trueNode, answer) {
     return `#${level}/${encodeURIComponent(data.ids[trueNode])}/${encodeURIComponent(data.ids[answer])}`;
   }
   function openCell() {
+    state.opener = null;
     const address = addressOf(state.level, ...state.active);
     if (location.hash === address) openAddress();
     else location.hash = address; // so that "back" works, and a cell can be linked to
   }
-  function openAddress() {
-    const parts = location.hash.slice(1).split("/");
-    if (parts.length !== 3 || !(parts[0] in levels)) return;
-    let ids;
+  /** Open what the address names: LEVEL/TRUE/ANSWER, of which one may be empty, slice/NUMBER/VALUE or picture/NAME. */
+  let opening = 0; // of several addresses the last one wins
+  async function openAddress() {
+    const turn = ++opening;
+    const [kind, ...rest] = location.hash.slice(1).split("/");
+    let words;
     try {
-      ids = parts.slice(1).map(decodeURIComponent);
+      words = rest.map(decodeURIComponent);
     } catch {
       return;
     }
-    const [trueNode, answer] = ids.map((id) => data.ids.indexOf(id));
-    if (trueNode < 0 || answer < 0) return;
-    if (parts[0] !== state.level) {
-      state.level = parts[0];
-      byId(`show-level-${state.level}`).checked = true;
+    if (kind === "" && state.opened !== null) hidePictures();
+    let found = null;
+    if (Object.hasOwn(levels, kind) && words.length === 2) found = cellOf(kind, ...words);
+    else if (kind === "slice" && words.length === 2) found = await sliceOf(...words);
+    else if (kind === "picture" && words.length === 1) found = await pictureOf(words[0]);
+    if (found === null || turn !== opening) return;
+    state.opened = found;
+    state.page = 0;
+    showPictures(true);
+  }
+
+  function cellOf(level, ...ids) {
+    const [trueNode, answer] = ids.map((id) => (id === "" ? null : data.ids.indexOf(id)));
+    if (trueNode === -1 || answer === -1 || (trueNode === null && answer === null)) return null;
+    if (level !== state.level) {
+      state.level = level;
+      byId(`show-level-${level}`).checked = true;
       showMatrix();
     }
     const place = [grid.rows.indexOf(trueNode), grid.columns.indexOf(answer)];
     if (place[0] >= 0 && place[1] >= 0) setActive(...place, false);
-    state.opened = { level: parts[0], trueNode, answer };
-    state.page = 0;
-    showPictures(true);
+    const what = answer === null ? `${nameOf(trueNode)}, whatever was answered`
+      : trueNode === null ? `Whatever was answered ${plainName(answer)}` : `${nameOf(trueNode)} answered ${plainName(answer)}`;
+    return { kind: "cell", level, trueNode, answer, what };
+  }
+  async function sliceOf(number, value) {
+    await loadSlices();
+    const slice = slices.list[+number];
+    if (!slice?.codes || !(+value in slice.values)) return null;
+    return { kind: "slice", codes: slice.codes, value: +value, what: `${isolated(slice.name)}: ${isolated(slice.values[+value])}` };
+  }
+  const places = new Map(data.places);
+  async function pictureOf(name) {
+    for (let number = 0; !places.has(name) && number * data.chunkRows < num; number++) {
+      const at = (await loadChunk(number))?.file_name.indexOf(name) ?? -1;
+      if (at >= 0) places.set(name, number * data.chunkRows + at);
+    }
+    return places.has(name) ? { kind: "picture", place: places.get(name), what: isolated(name) } : null;
   }
 
   /** What an answer is as sure as: recorded, or by the settings that are tried. */
@@ -401,14 +474,25 @@
     return at === undefined ? 1 - reached[2][i] : reached[at][i];
   }
 
-  function picturesOf({ level, trueNode, answer }) {
-    const at = levels[level].nodeAt;
+  /** Pictures of what was opened, wrong ones first, in each the surest first. */
+  function picturesOf(what) {
+    if (what.kind === "picture") return [what.place];
     const rows = [];
-    for (let i = 0; i < num; i++) if (at[truth[i]] === trueNode && at[state.answers[i]] === answer) rows.push(i);
-    const sureness = new Map(rows.map((i) => [i, surenessOf(i)]));
-    const key = (i) => (Number.isNaN(sureness.get(i)) ? -1 : sureness.get(i));
-    return rows.sort((a, b) => key(b) - key(a) || a - b);
+    if (what.kind === "slice") {
+      for (let i = 0; i < num; i++) if (what.codes[i] === what.value) rows.push(i);
+    } else {
+      const at = levels[what.level].nodeAt, { trueNode, answer } = what;
+      const isOne = (wanted, node) => wanted === null || at[node] === wanted;
+      for (let i = 0; i < num; i++) if (isOne(trueNode, truth[i]) && isOne(answer, state.answers[i])) rows.push(i);
+    }
+    const keys = new Map(rows.map((i) => {
+      const sureness = surenessOf(i);
+      return [i, (Number.isNaN(sureness) ? -1 : sureness) - (isMixed(what) && state.answers[i] === truth[i] ? 2 : 0)];
+    }));
+    return rows.sort((a, b) => keys.get(b) - keys.get(a) || a - b);
   }
+  const isMixed = (what) => what.kind === "slice" || what.trueNode === null || what.answer === null;
+  const orderOf = (what) => (isMixed(what) ? "wrong ones first, in each part the surest first" : "surest first");
 
   let showing = 0; // of several calls the last one wins
   async function showPictures(moveFocus) {
@@ -419,8 +503,8 @@
     state.page = Math.min(state.page, numPages - 1);
     const shown = rows.slice(state.page * PAGE_SIZE, (state.page + 1) * PAGE_SIZE);
     const first = state.page * PAGE_SIZE + 1;
-    const what = `${nameOf(trueNode)} answered ${data.names[answer]}`;
-    heading.textContent = rows.length ? `${what}: ${pictures(rows.length)}` : `${what}: no picture`;
+    const { what } = state.opened;
+    heading.textContent = state.opened.kind === "picture" ? what : rows.length ? `${what}: ${pictures(rows.length)}` : `${what}: no picture`;
     const cues = data.cues.filter(([a, b]) => (a === trueNode && b === answer) || (b === trueNode && a === answer));
     cueList.replaceChildren(...cues.flatMap(([, , texts]) => texts).map((text) => make("p", { class: "cue" }, `What separates them: ${text}`)));
     bars.forEach((bar, position) => fillBar(bar, numPages, rows.length, first, shown.length, position === 1));
@@ -435,9 +519,11 @@
     const made = `Maps were made for ${format(data.numMaps)} of ${format(data.numWrong)} wrong answers, the surest first; right answers have none.`;
     const colours = "Evidence maps: orange places spoke for the one class that is named below the picture, blue ones for the other; clear ones for neither.";
     evidenceKey.textContent = evidence.hidden ? `No evidence map here. ${made}` : `${colours} ${made}`;
-    const range = rows.length ? `, ${first} to ${first + shown.length - 1}, surest first` : "";
+    const range = rows.length > 1 ? `, ${first} to ${first + shown.length - 1}, ${orderOf(state.opened)}` : "";
     byId("said").textContent = `${heading.textContent}${range}.`;
-    if (moveFocus) heading.focus();
+    if (!moveFocus) return;
+    heading.focus({ preventScroll: true });
+    opened.scrollIntoView({ block: "start" });
   }
 
   function fillBar(bar, numPages, count, first, numShown, isLower) {
@@ -450,21 +536,25 @@
       });
       return button;
     };
-    const back = make("button", { type: "button" }, "back to the matrix (Esc)");
+    const back = make("button", { type: "button" }, `back to the ${state.opener ? "list" : "matrix"} (Esc)`);
     back.addEventListener("click", closePictures);
-    const where = make("span", {}, count ? `${format(first)} – ${format(first + numShown - 1)} of ${format(count)}, surest first` : "No picture got this answer.");
+    const where = make("span", {}, count ? `${format(first)} – ${format(first + numShown - 1)} of ${format(count)}, ${orderOf(state.opened)}` : "No picture got this answer.");
     bar.hidden = isLower && numPages === 1;
+    where.hidden = state.opened.kind === "picture";
     bar.replaceChildren(...(numPages > 1 ? [turn("‹ previous", -1), turn("next ›", 1)] : []), where, back);
   }
 
-  function closePictures() {
+  function hidePictures() {
     showing++;
     state.opened = null;
     opened.hidden = true;
     cards.replaceChildren();
-    if (location.hash.split("/").length === 3) history.replaceState(null, "", location.href.split("#")[0]);
-    byId("said").textContent = "Back at the matrix.";
-    cellAt(grid.active).focus();
+    if (location.hash.includes("/")) history.replaceState(null, "", location.href.split("#")[0]);
+  }
+  function closePictures() {
+    hidePictures();
+    byId("said").textContent = `Back at the ${state.opener ? "list" : "matrix"}.`;
+    (state.opener ?? cellAt(grid.active)).focus();
   }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !opened.hidden && !box.contains(event.target)) closePictures();
@@ -472,9 +562,24 @@
 
   const isAbsolute = (name) => name.startsWith("/");
   function originalOf(name) {
-    if (data.images === null) return null;
+    if (data.images === null || !areOriginalsThere) return null;
     const path = name.split("/").map(encodeURIComponent).join("/");
     return isAbsolute(name) ? `file://${path}` : `${data.images}/${path}`;
+  }
+  let areOriginalsThere = true;
+  let isAsked = false;
+  /** Ask once, with a picture that was there when the report was made: a report that was mailed has no originals. */
+  function askForOriginals(address) {
+    if (isAsked) return;
+    isAsked = true;
+    const image = new Image();
+    image.onerror = () => {
+      areOriginalsThere = false;
+      for (const link of cards.querySelectorAll("a.original")) link.removeAttribute("href");
+      for (const text of cards.querySelectorAll(".body > .original")) text.remove();
+      root.append(make("p", { class: "muted", id: "no-originals" }, "The original pictures do not lie where this report was made: it has been moved without them, and shows thumbnails alone."));
+    };
+    image.src = address;
   }
   const isWebAddress = (text) => /^https?:\/\//i.test(text);
 
@@ -491,9 +596,10 @@
     const original = originalOf(name);
     const [map, mapFor, mapAgainst] = chunk.overlay[at];
     const mapText = mapFor ? `evidence map: orange for ${mapFor}, blue for ${mapAgainst}` : "evidence map: orange for the answer, blue against it";
-    const view = make(original === null ? "div" : "a", { class: "view", ...(original === null ? {} : { href: original, target: "_blank", rel: "noreferrer" }) });
+    if (original !== null && !text("error") && !text("fault")) askForOriginals(original);
+    const view = make(original === null ? "div" : "a", { class: "view original", ...(original === null ? {} : { href: original, target: "_blank", rel: "noreferrer" }) });
     if (chunk.has_thumbnail[at]) {
-      const alt = `true ${data.ids[truth[i]]}, answered ${data.ids[state.answers[i]]}: ${name}`;
+      const alt = `true ${idOf(truth[i])}, answered ${idOf(state.answers[i])}: ${name}`;
       view.append(make("img", { src: `thumbnails/${String(i).padStart(6, "0")}.jpg`, alt, loading: "lazy" }));
       if (map !== undefined) view.append(make("img", { src: map, alt: mapText, class: "evidence", loading: "lazy" }));
     } else {
@@ -502,25 +608,25 @@
     }
     const facts = make("dl");
     const fact = (term, ...content) => facts.append(make("dt", {}, term), make("dd", {}, ...content));
-    const answerText = (node) => `${data.ids[node]}${levelOf.has(node) && levelOf.get(node) !== "class" ? ` (${levelOf.get(node)})` : ""}`;
-    fact("truth", `${data.ids[truth[i]]}${chunk.top[at].length ? `, probability ${percent(chunk.truth_probability[at])}` : ""}`);
+    const answerText = (node) => `${idOf(node)}${levelOf.has(node) && levelOf.get(node) !== "class" ? ` (${levelOf.get(node)})` : ""}`;
+    fact("truth", `${idOf(truth[i])}${chunk.top[at].length ? `, probability ${percent(chunk.truth_probability[at])}` : ""}`);
     if (state.settings !== null) fact("answer now", `${answerText(state.answers[i])}, ${percent(surenessOf(i))}`);
     fact(state.settings === null ? "answer" : "recorded", `${answerText(recorded[i])}${Number.isNaN(probability[i]) ? "" : `, ${percent(probability[i])}`}`);
     if (text("error")) fact("fault", text("error"));
     if (text("reason")) fact("because", text("reason"));
-    if (chunk.top[at].length) fact("most probable", list("top").map((id, n) => `${id} ${percent(chunk.top_probability[at][n])}`).filter((_, n) => n < 2 || chunk.top_probability[at][n] >= 0.001).join(", "));
-    if (chunk.label_set[at].length) fact("label set", list("label_set").join(", "));
+    if (chunk.top[at].length) fact("most probable", list("top").map((id, n) => `${isolated(id)} ${percent(chunk.top_probability[at][n])}`).filter((_, n) => n < 2 || chunk.top_probability[at][n] >= 0.001).join(", "));
+    if (chunk.label_set[at].length) fact("label set", list("label_set").map(isolated).join(", "));
     if (rank !== null && !Number.isNaN(rank[i])) fact("novelty", `more novel than ${percent(rank[i], 0)} of held-out known pictures`);
     const isOfMap = (node) => mapFor && [mapFor, mapAgainst].includes(data.ids[node]);
     const ofMap = data.cues.filter(([a, b]) => isOfMap(a) && isOfMap(b)).flatMap(([, , texts]) => texts);
     for (const cue of new Set([...list("cues"), ...ofMap])) fact("check", cue);
     const attributions = list("nearest_attribution"), classes = list("nearest_class");
     list("nearest").forEach((near, n) => fact(n ? "" : "nearest in training", make("b", {}, classes[n]), ` ${chunk.similarity[at][n]} `, make("code", {}, near), attributions[n] ? `: ${attributions[n]}` : ""));
-    const credit = [text("title"), text("author") && `by ${text("author")}`, text("licence")].filter(Boolean).join(", ");
+    const credit = [isolated(text("title")), text("author") && `by ${isolated(text("author"))}`, isolated(text("licence"))].filter(Boolean).join(", ");
     const source = text("source_url");
     fact("picture", isWebAddress(source) ? make("a", { href: source, rel: "noreferrer", target: "_blank" }, credit || "source") : credit || "no attribution in the predictions");
     const body = make("div", { class: "body" }, make("code", { class: "file" }, name), facts);
-    if (original !== null) body.append(make("a", { href: original, target: "_blank", rel: "noreferrer" }, "original"));
+    if (original !== null) body.append(make("a", { class: "original", href: original, target: "_blank", rel: "noreferrer" }, "original"));
     article.append(view);
     if (map !== undefined && chunk.has_thumbnail[at]) {
       const mark = (side, what) => make("span", { class: side }, what);
@@ -548,7 +654,10 @@
     return make("fieldset", {}, make("legend", {}, legend), row);
   }
   byId("controls").append(
-    choice("level", "level", data.levels.map(({ name }) => [name, name]), showMatrix),
+    choice("level", "level", data.levels.map(({ name }) => [name, name]), () => {
+      if (state.opened?.kind === "cell" && state.opened.level !== state.level) hidePictures();
+      showMatrix();
+    }),
     choice("figures", "figures", [["count", "counts"], ["share", "row %"]], showMatrix),
     choice("order", "order", [["taxonomy", "taxonomy"], ["confusion", "confusion"]], showMatrix),
   );
@@ -593,7 +702,7 @@
     decide.setAttribute("aria-label", "What other settings would answer");
     decide.append(
       make("div", { class: "sliders" }, make("b", {}, "What other settings would answer"), target.box, ...(rank === null ? [] : [alarms.box]), reset),
-      make("div", { class: "scroll" }, make("table", { class: "tight" }, make("thead", {}, head), shownFigures)), note,
+      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of what the settings answer" }, make("table", { class: "tight" }, make("thead", {}, head), shownFigures)), note,
     );
     for (const { input } of [target, alarms]) input.addEventListener("input", () => { trySettings(); schedule(); });
     reset.addEventListener("click", () => {
@@ -655,13 +764,18 @@
   byId("static").remove(); // last, so that a fault above leaves it
   if (data.numLeftOut > 0) {
     const wrong = data.numWrongLeftOut ? `, ${format(data.numWrongLeftOut)} of them answered wrongly` : "";
-    root.append(make("p", { class: "muted", id: "left-out" }, `Thumbnails were made for ${format(data.numThumbnails)} pictures, wrong ones first. ${pictures(data.numLeftOut)} have none${wrong}; they link to the original.`));
+    root.append(make("p", { class: "muted", id: "left-out" }, `Thumbnails were made for ${format(data.numThumbnails)} pictures, wrong ones first. ${pictures(data.numLeftOut)} have none${wrong}; they link to the original where it is at hand.`));
   }
   if (data.canDecide) setUpSliders();
+  /** What has nothing to scroll is no stop for the keyboard. */
+  function markScrollers() {
+    for (const each of document.querySelectorAll(".scroll[tabindex]")) each.tabIndex = each.scrollWidth > each.clientWidth ? 0 : -1;
+  }
+  markScrollers();
   addEventListener("hashchange", openAddress);
   let width = window.innerWidth;
   addEventListener("resize", () => {
-    if (window.innerWidth !== width) requestAnimationFrame(showMatrix);
+    if (window.innerWidth !== width) requestAnimationFrame(() => { showMatrix(); markScrollers(); });
     width = window.innerWidth;
   });
   openAddress();
