@@ -11,19 +11,26 @@ import polars as pl
 import pytest
 import scipy.special
 
-from vision.bundle import Bundle, BundleInfo
-from vision.classify.decision import bundle_probabilities
+from vision.bundle import Bundle
 from vision.data.preprocessing import load_network_input
 from vision.evaluate.calibration_metrics import brier_losses, nll_losses
-from vision.evaluate.confidence import (
-    UNCALIBRATED,
-    CalibrationFigures,
-    NoveltyFigures,
-    calibration_figures,
-    novelty_figures,
+from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, calibration_figures, novelty_figures
+from vision.evaluate.evaluation import Evaluation
+from vision.evaluate.outputs import EVALUATION_FILE
+from vision.predictions import (
+    PREDICTIONS_FILE,
+    ClassProbability,
+    Level,
+    Prediction,
+    load_predictions,
+    predictions_table,
 )
-from vision.evaluate.run import PREDICTIONS_FILE, uncalibrated_probabilities
-from vision.predictions import ClassProbability, Level, Prediction, load_predictions, predictions_table
+from vision.taxonomy import Taxonomy, load_taxonomy
+
+KNOWN_TAXONOMY = load_taxonomy().restricted_to(["tor-m1", "shilka"]).model_dump()
+LETTERS = [KNOWN_TAXONOMY["classes"][0] | {"id": letter, "covers": ()} for letter in "abz"]
+TAXONOMY = Taxonomy.model_validate(KNOWN_TAXONOMY | {"classes": [*KNOWN_TAXONOMY["classes"], *LETTERS]})
+"""Two classes as they are, and three with short names."""
 
 PROBABILITIES = ({"a": 0.9, "b": 0.1}, {"b": 0.6, "a": 0.4}, {"a": 0.7, "b": 0.3}, {"b": 0.8, "a": 0.2})
 
@@ -45,7 +52,9 @@ def ranked(*ranks: float, truths: str, flagged_from: float = 2.0) -> pl.DataFram
 
 
 def calibrated(table: pl.DataFrame) -> CalibrationFigures | None:
-    return calibration_figures(table, [str(number) for number in range(len(table))], num_replicates=200, seed=0)
+    return calibration_figures(
+        table, TAXONOMY, [str(number) for number in range(len(table))], num_replicates=200, seed=0
+    )
 
 
 def novelty(table: pl.DataFrame) -> NoveltyFigures | None:
@@ -77,14 +86,50 @@ def test_intervals_hold_their_figures() -> None:
         assert figure.low < (figure.value or 0) < figure.high < 2 * figure.low + 0.2
 
 
-def test_plain_softmax_is_judged_if_the_rows_have_it() -> None:
-    plain = pl.Series(UNCALIBRATED, [[0.5, 0.5]] * 4)
-    table = rows().with_columns(plain)
-    figures = calibrated(table)
+def with_logits(table: pl.DataFrame, logits: list[list[float | None]]) -> pl.DataFrame:
+    return table.with_columns(pl.Series("logits", logits, dtype=pl.List(pl.Float64)))
+
+
+def test_plain_softmax_is_that_of_the_logits_in_the_order_of_the_model() -> None:
+    table = with_logits(rows(), [[0.0, 2.0], [1.0, 0.0], [0.5, 0.0], [None, 0.0]])
+    # None is what JSON has for the logit of a class that was not learnt.
+    groups = [str(number) for number in range(4)]
+    figures = calibration_figures(table, TAXONOMY, groups, classes=("b", "a"), num_replicates=20, seed=0)
+    plain = scipy.special.softmax([[2.0, 0.0], [0.0, 1.0], [0.0, 0.5], [0.0, -np.inf]], axis=1)
     assert figures is not None
     assert figures.before is not None
-    assert figures.before.brier.value == pytest.approx(0.5)
-    assert calibrated(rows()).before is None  # type: ignore[union-attr]
+    assert figures.before.nll.value == pytest.approx(nll_losses(plain, np.array([0, 1, 1, 1])).mean())
+
+
+def test_rows_without_all_logits_say_nothing_of_plain_softmax() -> None:
+    for table in (rows(), with_logits(rows(), [[0.0, 1.0], [0.0, 1.0], [0.0], []])):
+        figures = calibrated(table)
+        assert figures is not None
+        assert figures.before is None
+
+
+def test_answers_are_judged_by_their_own_probability_at_their_own_level() -> None:
+    family, role = TAXONOMY.family_id("tor-m1"), TAXONOMY.role_id("tor-m1")
+    top = (ClassProbability("tor-m1", 0.5), ClassProbability("shilka", 0.5))
+
+    def row(label: str, level: Level, probability: float) -> Prediction:
+        return Prediction("x", "", "ok", label=label, level=level, probability=probability, top=top)
+
+    answers = [row(family, "family", 0.9), row(role, "role", 0.95), row("shilka", "class", 0.5)]
+    unsure = [row("unknown", "unknown", 0.99)] * 2
+    table = predictions_table([*answers, *unsure]).with_columns(true_label=pl.lit("tor-m1"))
+    figures = calibrated(table)
+    assert figures is not None
+    assert figures.answers is not None
+    assert figures.answers.num_answers == 3
+    assert figures.answers.calibration_error.value == pytest.approx((abs(2 - 0.9 - 0.95) + 0.5) / 3)
+    assert sum(each.num_images for each in figures.answers.bins) == 3
+
+
+def test_without_answers_there_is_nothing_to_judge_of_them() -> None:
+    figures = calibrated(rows().with_columns(label=pl.lit("unknown"), level=pl.lit("unknown")))
+    assert figures is not None
+    assert figures.answers is None
 
 
 def test_pictures_of_novel_classes_and_unreadable_ones_do_not_count() -> None:
@@ -137,13 +182,37 @@ def test_novelty_stands_beside_scores_of_probabilities_with_intervals() -> None:
     assert 0 < (softmax.auroc_gain.low or 0) < (softmax.auroc_gain.value or 0) < (softmax.auroc_gain.high or 0)
 
 
-def test_scores_of_probabilities_are_those_of_plain_softmax_if_the_rows_have_it() -> None:
-    table = ranked(0.1, 0.2, 0.3, truths="aaz").with_columns(
-        pl.Series(UNCALIBRATED, [[0.9, 0.1], [1.0, 0.0], [0.5, 0.5]])
-    )
+def test_other_scores_are_those_of_the_logits_if_the_rows_have_them_energy_among_them() -> None:
+    table = with_logits(ranked(0.1, 0.2, 0.3, truths="aaz"), [[4.0, 0.0], [5.0, 0.0], [0.0, 0.0]])
     figures = novelty(table)
     assert figures is not None
-    assert [score.auroc.value for score in figures.others.values()] == [1, 1]
+    assert {name: score.auroc.value for name, score in figures.others.items()} == dict.fromkeys(
+        ("maximum softmax", "entropy", "energy"), 1.0
+    )
+
+
+def test_pictures_that_were_trained_on_are_not_known_ones() -> None:
+    table = ranked(0.0, 0.6, 0.5, truths="abz").with_columns(novelty=pl.Series([1e-7, 0.2, 0.3]))
+    figures = novelty(table)
+    assert figures is not None
+    assert (sum(figures.known), sum(figures.novel)) == (1, 1)
+    assert figures.auroc.value == 0.0
+
+
+def test_where_there_is_a_test_split_it_alone_stands_for_known_pictures() -> None:
+    splits = pl.Series("split", ["calibration", "test", "novel"])
+    figures = novelty(ranked(0.9, 0.1, 0.5, truths="aaz").with_columns(splits))
+    assert figures is not None
+    assert figures.auroc.value == 1.0
+    others = novelty(ranked(0.9, 0.1, 0.5, truths="aaz").with_columns(splits.replace("test", "calibration")))
+    assert others is not None
+    assert others.auroc.value == 0.5
+
+
+def test_an_unknown_for_want_of_a_sure_class_is_no_flag_of_novelty() -> None:
+    """Its probability may be anything, that of the rank included."""
+    table = ranked(0.3, 0.4, 0.97, truths="aaz", flagged_from=0.3)
+    assert novelty_figures(table, ["1", "2", "3"], false_alarms=0.05, num_replicates=20, seed=0).threshold == 0.97  # type: ignore[union-attr]
 
 
 def test_without_novel_pictures_or_flags_there_is_no_area_and_no_threshold() -> None:
@@ -153,34 +222,15 @@ def test_without_novel_pictures_or_flags_there_is_no_area_and_no_threshold() -> 
     assert novelty(rows()) is None
 
 
-def with_calibration(info: BundleInfo, scale: list[float], bias: list[float]) -> BundleInfo:
-    assert info.decision is not None
-    return info.model_copy(
-        update={"decision": info.decision.model_copy(update={"scale": tuple(scale), "bias": tuple(bias)})}
-    )
-
-
-def test_calibration_with_one_scale_is_undone_exactly(bundle: Bundle) -> None:
-    num_classes = len(bundle.info.classes)
-    logits = np.random.default_rng(0).normal(0, 5, (50, num_classes))
-    logits[:, 0] = -np.inf  # a class that training did not learn
-    info = with_calibration(bundle.info, [0.4] * num_classes, [0.1 * k for k in range(num_classes)])
-    plain = uncalibrated_probabilities(bundle_probabilities(logits, info), info)
-    assert plain is not None
-    np.testing.assert_allclose(plain, scipy.special.softmax(logits, axis=1), rtol=1e-9, atol=1e-12)
-
-
-def test_vector_scaling_cannot_be_undone(bundle: Bundle) -> None:
-    num_classes = len(bundle.info.classes)
-    info = with_calibration(bundle.info, [1.0] * (num_classes - 1) + [1.1], [0.0] * num_classes)
-    assert uncalibrated_probabilities(np.full(num_classes, 1 / num_classes), info) is None
-
-
-def test_an_evaluation_keeps_the_plain_softmax_of_the_graph(drawn_run: Path, bundle: Bundle) -> None:
-    table = load_predictions(drawn_run / "run" / "evaluation" / PREDICTIONS_FILE)
+def test_an_evaluation_tells_the_plain_softmax_of_the_graph(drawn_run: Path, bundle: Bundle) -> None:
+    evaluated = drawn_run / "run" / "evaluation"
+    table = load_predictions(evaluated / PREDICTIONS_FILE)
     session = onnxruntime.InferenceSession(str(bundle.model_path), providers=["CPUExecutionProvider"])
-    for row in table.head(5).iter_rows(named=True):
+    losses = []
+    for row in table.iter_rows(named=True):
         pixels = load_network_input(drawn_run / "data" / row["file_name"], bundle.info.preprocessing)
         (logits,) = session.run(["logits"], {"images": pixels[None]})
-        plain = dict(zip(bundle.info.classes, scipy.special.softmax(logits[0]).tolist(), strict=True))
-        assert row[UNCALIBRATED] == pytest.approx([plain[item["class_id"]] for item in row["top"]], abs=1e-6)
+        losses.append(-scipy.special.log_softmax(logits[0])[bundle.info.classes.index(row["true_label"])])
+    before = Evaluation.model_validate_json((evaluated / EVALUATION_FILE).read_bytes()).calibration.before  # type: ignore[union-attr]
+    assert before is not None
+    assert before.nll.value == pytest.approx(np.mean(losses), abs=1e-5)

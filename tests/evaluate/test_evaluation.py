@@ -161,6 +161,17 @@ def test_classes_of_the_top_and_of_the_answers_are_in_the_matrix(taxonomy: Taxon
     assert matrix.true_ids == ("tor-m1", "buk-m1", "t-72")  # top, answer, truth, in the order of the taxonomy
 
 
+def test_a_class_that_no_row_lists_or_answers_is_novel_by_default(taxonomy: Taxonomy) -> None:
+    answers = [("tor-m1", _row("tor-m1")), ("buk-m1", _row("tor-m1")), ("t-72", _row("t-72"))]
+    evaluation = _evaluate(_table(answers), taxonomy)
+    assert [(novel.class_id, novel.num_images) for novel in evaluation.novel] == [("buk-m1", 1)]
+    assert evaluation.known_classes == ("tor-m1", "t-72")
+
+
+def test_no_class_is_novel_where_no_row_tells_a_class(taxonomy: Taxonomy) -> None:
+    assert _evaluate(_table([("tor-m1", FAILED)]), taxonomy).novel == ()
+
+
 def test_figures_by_hand(taxonomy: Taxonomy) -> None:
     evaluation = _evaluate(_table(), taxonomy)
     assert evaluation.accuracy.value == pytest.approx(3 / 9)
@@ -309,11 +320,11 @@ def test_rows_with_all_classes_and_ranks_get_charts_too(tmp_path: Path, taxonomy
     folder = tmp_path / "evaluation"
     evaluation = write_evaluation(_complete_table(), taxonomy, folder, title="test", images_dir=None)
     assert evaluation.calibration is not None
-    for stem in ("reliability", "risk_coverage", "novelty"):
+    for stem in ("reliability", "answers", "risk_coverage", "novelty"):
         assert (folder / f"{stem}.png").stat().st_size > 1000
         assert (folder / f"{stem}.svg").stat().st_size > 1000
     page = (folder / REPORT_PAGE).read_text(encoding="utf-8")
-    assert page.count('class="chart"') == 4  # without plain softmax, one reliability diagram; and training curves
+    assert page.count('class="chart"') == 5  # without plain softmax, one reliability diagram; answers; training curves
     assert "How training went" in page
 
 

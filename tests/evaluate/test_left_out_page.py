@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from vision.cli.commands import _print_left_out
 from vision.evaluate.left_out import AskedPictures, LeftOut, LeftOutTrial, ScoreComparison, left_out_figures
 from vision.evaluate.novel import novel_figures
 from vision.evaluate.report.left_out import BAR_WIDTH, bar_parts, left_out_table, write_left_out
@@ -64,6 +65,7 @@ def test_each_kind_of_answer_is_counted_as_what_it_is() -> None:
     assert figures.confident_wrong_class == 3 / 8
     assert figures.softmax_confident == 1.0
     assert (figures.called, figures.num_called) == ("tor-m2k", 3)
+    assert figures.called_confidence == pytest.approx((0.6 + 0.95 + 0.97) / 3)
     assert figures.mean_confidence == pytest.approx((0.6 + 0.95 + 0.97 + 0.98) / 4)
     assert figures.median_confidence == pytest.approx(0.96)
     assert figures.known_answered == pytest.approx(5 / 6)
@@ -113,8 +115,19 @@ def test_scores_of_different_models_are_compared_apart() -> None:
 def test_a_class_of_which_nothing_was_named_has_no_confidence() -> None:
     (figures,) = figures_of(trial("tor-m1", EVERY_KIND[0], EVERY_KIND[0])).classes
     assert figures.called is None
+    assert figures.called_confidence is None
     assert figures.mean_confidence is None
     assert figures.median_confidence is None
+
+
+def test_the_terminal_shows_the_price_and_what_each_class_was_called(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_left_out(figures_of(trial("gepard", EVERY_KIND[0]), trial("tor-m1", *EVERY_KIND)))
+    lines = [line.split(maxsplit=8) for line in capsys.readouterr().out.splitlines()]
+    shown = {cells[0]: cells[1:] for cells in lines if cells[0] in ("tor-m1", "gepard")}
+    assert list(shown) == ["tor-m1", "gepard"]  # most dangerous first
+    assert shown["tor-m1"][1:6] == ["12%", "12%", "50%", "38%", "83%"]  # unknown, family, wrong, surely so; known
+    assert shown["tor-m1"][7] == "tor-m2k 3 of 8, 84%"
+    assert shown["gepard"][7] == "nothing; looks like tor-m2k"
 
 
 def test_a_bar_is_as_long_as_its_shares() -> None:

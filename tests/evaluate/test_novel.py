@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from vision.bundle import Bundle
+from vision.data.manifest import load_manifest
 from vision.evaluate.evaluation import evaluate_predictions
 from vision.evaluate.novel import novel_figures
+from vision.evaluate.run import evaluate_bundle, known_rows
 from vision.predictions import ClassProbability, Level, Prediction, predictions_table
 from vision.taxonomy import load_taxonomy
 
@@ -35,7 +41,7 @@ def test_each_kind_of_answer_is_counted_as_what_it_is() -> None:
             row("6", "tor-m2k", "class", 0.6, top=0.6),
             Prediction("7", "", "error", error="broken"),
             row("8", "shilka", "class", 0.7),
-        ).with_columns(pl.Series("uncalibrated", [[0.95, 0.05], [0.6, 0.4]] * 3 + [None, [0.9, 0.1]])),
+        ).with_columns(pl.Series("logits", [[3.0, 0.0, 0.0], [1.0, 0.0, 0.0]] * 3 + [None, [0.0, 3.0, 0.0]])),
         KNOWN,
         TAXONOMY,
     )
@@ -78,3 +84,35 @@ def test_an_evaluation_has_levels_of_answers_and_how_often_they_are_right() -> N
     assert evaluation.most_probable is not None
     assert evaluation.most_probable.value == 0.0
     assert evaluation.novel == ()
+
+
+def test_known_pictures_beside_novel_ones_are_those_of_test_or_else_of_calibration_never_trained_ones(
+    bundle: Bundle, drawn_run: Path
+) -> None:
+    manifest = load_manifest(drawn_run / "data" / "manifest.csv")
+    assert known_rows(manifest, bundle)["split"].unique().to_list() == ["test"]
+    untested = replace(manifest, table=manifest.table.filter(pl.col("split") != "test"))
+    assert known_rows(untested, bundle)["split"].unique().to_list() == ["calibration"]
+    renamed = replace(manifest, table=manifest.table.with_columns(split=pl.lit("test")))
+    assert len(known_rows(renamed, bundle)) == len(manifest.table) - len(bundle.reference.sha256)
+
+
+def test_novel_pictures_are_judged_beside_known_ones_that_count_nowhere_else(
+    bundle: Bundle, drawn_run: Path, tmp_path: Path
+) -> None:
+    """Calibration pictures stand for novel ones, under the name of a class that the bundle does not know."""
+    manifest = load_manifest(drawn_run / "data" / "manifest.csv")
+    is_novel = pl.col("split") == "calibration"
+    table = manifest.table.with_columns(
+        label=pl.when(is_novel).then(pl.lit("gepard")).otherwise("label"),
+        split=pl.when(is_novel).then(pl.lit("novel")).otherwise("split"),
+    )
+    evaluation = evaluate_bundle(bundle, replace(manifest, table=table), TAXONOMY, tmp_path, split="novel")
+    assert evaluation.num_images == 12
+    assert evaluation.novelty is not None
+    assert (sum(evaluation.novelty.known), sum(evaluation.novelty.novel)) == (12, 12)
+    assert set(evaluation.novelty.others) == {"maximum softmax", "entropy", "energy"}
+    assert evaluation.promises is not None
+    assert evaluation.promises.coverage is not None
+    assert evaluation.promises.coverage.promised == 0.95
+    assert len(pl.read_parquet(tmp_path / "known.parquet")) == 12

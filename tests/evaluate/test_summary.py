@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import polars as pl
@@ -11,6 +12,7 @@ from markdown_it import MarkdownIt
 from vision.evaluate.evaluation import Evaluation, evaluate_predictions
 from vision.evaluate.gates import GateResult
 from vision.evaluate.parts import FigureWithInterval
+from vision.evaluate.promises import Promises
 from vision.evaluate.summary import evaluation_markdown, markdown_text
 from vision.predictions import ClassProbability, Level, Prediction, predictions_table
 from vision.taxonomy import load_taxonomy
@@ -149,3 +151,22 @@ def test_no_sign_that_github_makes_links_or_markup_of_is_left(text: str) -> None
     assert "www." not in shown
     page = Page(shown)
     assert (page.text.strip(), page.tags) == (text, {"p"})
+
+
+def test_promises_stand_beside_what_was_found_and_novelty_beside_other_scores() -> None:
+    def known(rank: float) -> Prediction:
+        return replace(row("tor-m2"), label_set=("tor-m2",), novelty_rank=rank)
+
+    rows = [known(0.1), known(0.3), replace(row("unknown", "unknown"), novelty_rank=0.99)]
+    table = predictions_table(rows).with_columns(true_label=pl.Series(["tor-m2", "tor-m2k", "tor-m1"]))
+    promises = Promises(target_accuracy=0.95, coverage=0.9, false_alarms=0.05)
+    figures = evaluate_predictions(
+        table, TAXONOMY, title="t", known_classes=KNOWN, promises=promises, num_replicates=50
+    )
+    page = Page(evaluation_markdown(figures, TAXONOMY))
+    cells = {cells[0]: cells[1:] for cells in page.rows}
+    assert cells["answers that are right"][:2] == ["at least 0.950", "0.500"]
+    assert cells["label sets that hold the truth"][:2] == ["at least 0.900", "0.500"]
+    assert cells["called unknown for novelty"][:2] == ["at most 0.050", "0.000"]
+    assert cells["the bundle's score"][0] == "1.000"
+    assert cells["maximum softmax"][0] == "0.500"

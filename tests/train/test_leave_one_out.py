@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from command_line import run_vision
 from drawings import write_drawings
 
 from vision.config import load_config
@@ -104,3 +105,33 @@ def test_features_are_those_of_training_calibration_and_test(run: FeaturedRun, t
     (recipe,) = small.features
     assert [len(rows) for rows in small.features_of(recipe)] == [32, 12, 12]
     assert small.test.table["split"].unique().to_list() == ["test"]
+
+
+def test_the_terminal_says_that_a_probe_was_judged_where_the_configuration_tunes(
+    run: FeaturedRun, tmp_path: Path
+) -> None:
+    config = run.prepared.manifest.path.parent / "drawings.yaml"
+    small = ("--set", "backbone.name=resnet10t", "--set", "backbone.weights=none", "--set", "features.input_px=64")
+    done = run_vision(
+        "evaluate", "--leave-one-out", config, *small, "--set", "train.strategy=finetune", "-o", tmp_path / "out",
+        "--cache", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "judged here is a probe" in done.stderr
+    assert "called most often" in done.stdout
+
+
+def test_leaving_out_does_not_go_with_the_split_novel_and_says_so_by_name(tmp_path: Path) -> None:
+    done = run_vision("evaluate", "--leave-one-out", tmp_path / "x.yaml", "--novel")
+    assert done.returncode == 2
+    assert "--leave-one-out does not go with --novel;" in done.stderr
+
+
+def test_tunings_for_novelty_that_a_probe_has_no_use_for_are_told(run: FeaturedRun) -> None:
+    path = run.prepared.manifest.path.parent / "drawings.yaml"
+    (told,) = [
+        warning
+        for warning in prepare_run(load_config(path, ["decide.novelty_tunings=3"])).warnings
+        if "novelty_tunings" in warning
+    ]
+    assert "decide.novelty_tunings: 3 is for train.strategy: finetune" in told

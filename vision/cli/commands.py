@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from vision.bundle import Bundle
     from vision.config import Config
     from vision.data.manifest import Manifest
+    from vision.evaluate.confidence import NoveltyFigures
     from vision.evaluate.costs import CostFigures
     from vision.evaluate.evaluation import Evaluation, FigureWithInterval
     from vision.evaluate.gates import GatesFile
     from vision.evaluate.left_out import LeftOut
+    from vision.evaluate.promises import PromiseFigures
     from vision.predictions import Prediction
     from vision.taxonomy import Taxonomy
 
@@ -209,6 +211,7 @@ def demo(
     from vision.data.demo import demo_config_path, demo_data_folder, demo_pictures
     from vision.data.manifest import load_manifest
     from vision.errors import OutputError
+    from vision.predictions import PREDICTIONS_FILE, load_predictions
 
     marker = out / "this-is-a-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
@@ -225,7 +228,8 @@ def demo(
     bundle_dir = out / "run" / "bundle"
     say("3/4 evaluating on the class that no training picture shows")
     manifest = load_manifest(manifest_path)
-    _evaluate_bundle(load_bundle(bundle_dir), manifest, "novel", out / "novel", None)
+    known = load_predictions(out / "run" / "evaluation" / PREDICTIONS_FILE)  # so that it is not classified again
+    _evaluate_bundle(load_bundle(bundle_dir), manifest, "novel", out / "novel", None, known=known)
     say("4/4 classifying three pictures")
     for what, picture in demo_pictures(manifest).items():
         print(f"\n{what}")
@@ -286,7 +290,11 @@ def evaluate(
         typer.Option("--split", help="Only this split: train, calibration, test or novel. Default: all rows."),
     ] = None,
     novel: Annotated[
-        bool, typer.Option("--novel", help="Only classes kept out of training; the same as --split novel.")
+        bool,
+        typer.Option(
+            "--novel",
+            help="Classes kept out of training: --split novel, beside known ones of the split test, or calibration.",
+        ),
     ] = False,
     left_out: Annotated[
         Path | None,
@@ -321,7 +329,8 @@ def evaluate(
             {
                 "--model": model,
                 "--manifest": manifest_path,
-                "--split": split or novel,
+                "--novel": novel,
+                "--split": split,
                 "--taxonomy": taxonomy_path,
                 "--gate": gate or baseline,
             },
@@ -363,6 +372,13 @@ def _evaluate_without_each_class(config_path: Path, overrides: list[str], out: P
         from vision.train.training_set import prepare_run
 
         prepared = prepare_run(config)
+    for warning in prepared.warnings:
+        say(f"warning: {warning}")
+    if config.train.strategy == "finetune":
+        say(
+            f"{config_path} has train.strategy: finetune; judged here is a probe on the features before tuning, "
+            "which is less sure of itself than a tuned network"
+        )
     num_pictures = prepared.manifest.table.filter(prepared.manifest.table["label"].is_in(prepared.classes)).height
     with progress_bar("pictures through the network", num_pictures) as advance:
         run = featured_run(prepared, cache or default_cache_folder(), on_progress=advance)
@@ -409,6 +425,7 @@ def report(
         REPORT_PAGE,
         recorded_evaluation,
         recorded_images_dir,
+        recorded_known,
         recorded_overlays,
         recorded_settings,
         recorded_taxonomy,
@@ -447,19 +464,19 @@ def report(
         known_classes=earlier.known_classes if earlier is not None else (),
         seed=earlier.seed if earlier is not None else 0,
         settings=recorded_settings(beside) if is_same else None,
+        known=recorded_known(beside) if is_same else None,
         overlays=recorded_overlays(beside) if is_same else None,
         of_pictures=(
             PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None and is_same else None
         ),
     )
-    _print_evaluation(evaluation, folder / REPORT_PAGE)
-    keeps_gates = gates is None or _keeps_gates(gates, evaluation, table, judged_by, folder)
-    if pdf:  # once the page shows the gates
+    if pdf:
         from vision.evaluate.report.pdf import print_pdf
 
         with spinner("printing"):
             print_pdf(folder / REPORT_PAGE, folder / "report.pdf")
-    if not keeps_gates:
+    _print_evaluation(evaluation, folder / REPORT_PAGE)
+    if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
         raise typer.Exit(EXIT_GATE_FAILED)
 
 
@@ -694,10 +711,12 @@ def _evaluate_bundle(
     out: Path,
     taxonomy_path: Path | None,
     gates: GatesFile | None = None,
+    *,
+    known: pl.DataFrame | None = None,
 ) -> None:
     from vision.evaluate.gates import check_baseline, check_gates, remove_gates
     from vision.evaluate.outputs import REPORT_PAGE
-    from vision.evaluate.run import evaluate_bundle, rows_of_split, taxonomy_for
+    from vision.evaluate.run import NOVEL, evaluate_bundle, known_rows, rows_of_split, taxonomy_for
     from vision.predictions import PREDICTIONS_FILE, load_predictions
 
     judged_by = taxonomy_for(bundle, taxonomy_path)
@@ -706,8 +725,14 @@ def _evaluate_bundle(
         check_baseline(gates, out / PREDICTIONS_FILE)
         check_gates(gates, judged_by, {*bundle.info.classes, *rows["label"]})
     remove_gates(out)
-    with progress_bar("classifying", len(rows)) as advance:
-        evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, on_progress=advance)
+    num_beside = len(known_rows(manifest, bundle)) if split == NOVEL and known is None else 0
+    with progress_bar("classifying", len(rows) + num_beside) as advance:
+        evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, known=known, on_progress=advance)
+    if split == NOVEL and (evaluation.novelty is None or evaluation.novelty.auroc.value is None):
+        say(
+            f"warning: {manifest.path} has no known class in the splits test and calibration, so nothing tells how "
+            "well novelty tells novel from known pictures"
+        )
     _print_evaluation(evaluation, out / REPORT_PAGE)
     if gates is not None:
         table = load_predictions(out / PREDICTIONS_FILE)
@@ -732,15 +757,12 @@ def _keeps_gates(
 ) -> bool:
     """Judge, write and print the gates; whether all are kept."""
     from vision.evaluate.gates import gates_table, judge_gates, write_gates
-    from vision.evaluate.outputs import REPORT_PAGE
-    from vision.evaluate.report.render import show_gates
     from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
     from vision.files import write_whole_text
 
     results = judge_gates(gates, evaluation, table, judged_by)
     write_gates(results, folder, title=evaluation.title)
     write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, judged_by, results))
-    show_gates(folder / REPORT_PAGE, results)
     print(printable(gates_table(results)))
     return all(result.passed for result in results)
 
@@ -848,16 +870,24 @@ def _shown(figure: FigureWithInterval) -> str:
 
 def _print_left_out(figures: LeftOut) -> None:
     print(f"{figures.title}: {len(figures.classes)} classes, each unknown in turn; most dangerous first")
-    print(f"{'class':<24} {'unknown':>8} {'family':>7} {'wrong':>6} {'>= 90 %':>8} {'AUROC':>6}  most probable")
+    line = "{:<20} {:>6} {:>7} {:>6} {:>6} {:>6} {:>6} {:>6}  {}"
+    shares = ("unknown", "family", "wrong", ">=90 %", "known", "AUROC")
+    print(line.format("class", "danger", *shares, "called most often, mean confidence"))
     for row in figures.classes:
+        of_class = (row.unknown, row.right_family, row.wrong_class, row.confident_wrong_class, row.known_answered)
+        percent = ["-" if share is None else f"{share:.0%}" for share in of_class]
         auroc = row.auroc["ours"]
+        called = f"nothing; looks like {row.look_alike}"
+        if row.called is not None:
+            called = f"{row.called} {row.num_called} of {row.num_images}, {row.called_confidence or 0:.0%}"
         print(
-            f"{row.class_id:<24} {row.unknown:>8.0%} {row.right_family:>7.0%} {row.wrong_class:>6.0%} "
-            f"{row.confident_wrong_class:>8.0%} {'-' if auroc is None else f'{auroc:.2f}':>6}  "
-            f"{row.look_alike} {row.look_alike_share:.0%}"
+            line.format(row.class_id, f"{row.danger:.2f}", *percent, "-" if auroc is None else f"{auroc:.2f}", called)
         )
+    print("danger: mean cost of names with 90 % or more; family: right family; wrong: a class named; known: the price,")
+    print("the share of known pictures that still get an answer")
     print(f"mean over classes, 95 % interval over classes and groups; known pictures: {figures.known_pictures}")
-    for name in ("unknown", "confident_wrong_class", "softmax_confident", "auroc_ours"):
+    names = ("unknown", "right_family", "confident_wrong_class", "softmax_confident", "known_answered", "known_right")
+    for name in (*names, "auroc_ours"):
         print(f"  {_shown(figures.means[name])}  {name.replace('_', ' ')}")
     print(f"  {_shown(figures.gain)}  AUROC above {figures.best_baseline.replace('_', ' ')}, the best baseline")
 
@@ -886,11 +916,14 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         error, before = calibration.after.calibration_error, calibration.before
         plain = f"; {before.calibration_error.value:.3f} by plain softmax" if before is not None else ""
         print(f"  {_shown(error)}  calibration error of the most probable class{plain}")
+        if calibration.answers is not None:
+            print(f"  {_shown(calibration.answers.calibration_error)}  calibration error of the answers that are given")
+    if evaluation.promises is not None:
+        _print_promises(evaluation.promises)
     if evaluation.costs is not None:
         _print_costs(evaluation.costs)
     if evaluation.novelty is not None and evaluation.novelty.auroc.value is not None:
-        others = ", ".join(f"{name} {score.auroc.value:.3f}" for name, score in evaluation.novelty.others.items())
-        print(f"  {_shown(evaluation.novelty.auroc)}  of novel pictures rank above a known one; by {others}")
+        _print_novelty(evaluation.novelty)
     for novel in evaluation.novel:
         print(f"{novel.class_id}, which the model never saw, {novel.num_images} pictures:")
         print(f"  {novel.unknown:6.1%} called unknown")
@@ -907,6 +940,30 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         cue = f"; {pair.cues[0]}" if pair.cues else ""
         print(f"  {pair.true_id} taken for {pair.answer_id}: {pair.num_images} ({pair.share_of_true:.0%}){cue}")
     print(f"report: {report_path}")
+
+
+def _print_promises(figures: PromiseFigures) -> None:
+    print(f"promises, on {figures.num_images} pictures of known classes:")
+    shares = (
+        (figures.right, "at least", "of the answers are right"),
+        (figures.coverage, "at least", "of the label sets hold the truth"),
+        (figures.flagged, "at most", "are called unknown for novelty"),
+    )
+    for kept, bound, what in shares:
+        if kept is not None and kept.found.value is not None:
+            promised = "" if kept.promised is None else f"; promised: {bound} {kept.promised:g}"
+            print(f"  {_shown(kept.found)}  {what}{promised}")
+    if figures.set_size is not None:
+        print(f"  {_shown(figures.set_size)}  classes in a label set, mean")
+
+
+def _print_novelty(novelty: NoveltyFigures) -> None:
+    num_known, num_novel = sum(novelty.known), sum(novelty.novel)
+    print(f"novelty of {num_novel} novel and {num_known} known pictures: AUROC; known flagged with 95 % of the novel")
+    print(f"  {_shown(novelty.auroc)}; {_shown(novelty.known_flagged_at_95)}  by the bundle's score")
+    for name, other in novelty.others.items():
+        gain = f"; AUROC of the bundle's score less this one {_shown(other.auroc_gain)}"
+        print(f"  {_shown(other.auroc)}; {_shown(other.known_flagged_at_95)}  by {name}{gain}")
 
 
 def _print_costs(costs: CostFigures) -> None:

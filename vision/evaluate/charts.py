@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vision.evaluate.calibration_metrics import wilson_interval
-from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, ProbabilityFigures, RiskCoverageFigures
+from vision.evaluate.confidence import (
+    AnswerReliability,
+    CalibrationFigures,
+    NoveltyFigures,
+    ProbabilityFigures,
+    RiskCoverageFigures,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,12 +33,19 @@ def reliability_panels(calibration: CalibrationFigures) -> dict[str, Probability
     return {**before, "calibrated": calibration.after}
 
 
-def draw_reliability(panels: Mapping[str, ProbabilityFigures]) -> Figure:
+def answer_panels(answers: AnswerReliability) -> dict[str, AnswerReliability]:
+    """The answers that are given, under their heading."""
+    return {"answers": answers}
+
+
+def draw_reliability(panels: Mapping[str, ProbabilityFigures | AnswerReliability]) -> Figure:
     """Share of right answers over the probability that was stated, side by side; below, how many pictures there are."""
     figure = _figure(len(panels), 4.9)
     rows = figure.subplots(2, len(panels), sharex=True, squeeze=False, height_ratios=(3, 1))
     for column, (heading, figures) in enumerate(panels.items()):
         _draw_bins(rows[0, column], rows[1, column], figures)
+        of = "the answer" if isinstance(figures, AnswerReliability) else "the most probable class"
+        rows[1, column].set_xlabel(f"probability of {of}")
         rows[0, column].set_title(
             f"{heading}: calibration error {figures.calibration_error.value or 0:.3f}", fontsize=11
         )
@@ -41,7 +54,7 @@ def draw_reliability(panels: Mapping[str, ProbabilityFigures]) -> Figure:
     return figure
 
 
-def _draw_bins(diagram: Axes, histogram: Axes, figures: ProbabilityFigures) -> None:
+def _draw_bins(diagram: Axes, histogram: Axes, figures: ProbabilityFigures | AnswerReliability) -> None:
     edges = np.linspace(0, 1, len(figures.bins) + 1)
     counts = np.array([each.num_images for each in figures.bins])
     filled = counts > 0
@@ -60,7 +73,6 @@ def _draw_bins(diagram: Axes, histogram: Axes, figures: ProbabilityFigures) -> N
         histogram.annotate(str(count), (centre, count), ha="center", va="bottom", fontsize=7)
     histogram.set_ylim(0, counts.max() * 1.25)
     histogram.set_xlim(0, 1)
-    histogram.set_xlabel("probability of the most probable class")
 
 
 def draw_risk_coverage(curve: RiskCoverageFigures) -> Figure:

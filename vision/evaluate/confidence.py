@@ -11,6 +11,9 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from vision.classify.decision import calibrated_probabilities
+from vision.classify.novelty import LOGIT_SCORES
+from vision.evaluate.answers import is_answered, is_flagged, is_right, listed_classes, stands_for_known
 from vision.evaluate.calibration_metrics import (
     Bools,
     Floats,
@@ -25,9 +28,13 @@ from vision.evaluate.calibration_metrics import (
 )
 from vision.evaluate.metrics import Interval
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
+from vision.taxonomy import Taxonomy
 
-UNCALIBRATED = "uncalibrated"
-"""Column of predictions: the probabilities of plain softmax, in the order of `top`."""
+LOGITS = "logits"
+"""Column of predictions: of all classes in the model's order, before calibration."""
+
+LOGIT_SCORE_NAMES = {"max_softmax": "maximum softmax", "entropy": "entropy", "energy": "energy"}
+"""What the scores of `vision.classify.novelty` are called in reports."""
 
 NUM_CURVE_POINTS = 100
 NUM_NOVELTY_BINS = 20
@@ -36,11 +43,11 @@ _WHOLE = 1e-3  # probabilities that add up to less lack classes; rounding in fil
 
 
 class ReliabilityBin(Part):
-    """Pictures whose most probable class has about the same probability.
+    """Pictures whose most probable class, or whose answer, has about the same probability.
 
     Attributes:
         confidence: Mean probability; None without pictures.
-        accuracy: Share of them that are that class; None without pictures.
+        accuracy: Share of them where it is right; None without pictures.
         num_images: Pictures.
     """
 
@@ -61,6 +68,20 @@ class ProbabilityFigures(Part):
 
     nll: FigureWithInterval
     brier: FigureWithInterval
+    calibration_error: FigureWithInterval
+    bins: tuple[ReliabilityBin, ...]
+
+
+class AnswerReliability(Part):
+    """Whether answers at class, family or role are right as often as their own probability says.
+
+    Attributes:
+        num_answers: Pictures with such an answer.
+        calibration_error: Expected calibration error of the answers, in [0, 1]; lower is better.
+        bins: Of equal width, what the error is made of.
+    """
+
+    num_answers: int
     calibration_error: FigureWithInterval
     bins: tuple[ReliabilityBin, ...]
 
@@ -86,14 +107,16 @@ class CalibrationFigures(Part):
 
     Attributes:
         num_images: Of them.
-        before: With plain softmax; None where the predictions do not tell it.
+        before: With plain softmax of the logits; None where the rows do not hold them.
         after: With the probabilities that are shown.
+        answers: Of the answers that are given, by their own probability; None where no row has one.
         risk_coverage: Sorted by the probabilities that are shown.
     """
 
     num_images: int
     before: ProbabilityFigures | None
     after: ProbabilityFigures
+    answers: AnswerReliability | None = None
     risk_coverage: RiskCoverageFigures
 
 
@@ -115,7 +138,8 @@ class NoveltyFigures(Part):
     """Where the novelty ranks of known and of novel pictures lie.
 
     Attributes:
-        known: Pictures of known classes by rank, in bins of equal width over [0, 1].
+        known: Pictures of known classes by rank, in bins of equal width over [0, 1]; none that the model was trained
+            on.
         novel: Pictures of classes that the model never saw.
         threshold: Least rank that was called unknown for it; None if no picture was.
         auroc: Chance that a novel picture has the higher rank; None without both kinds.
@@ -132,17 +156,25 @@ class NoveltyFigures(Part):
 
 
 def calibration_figures(
-    table: pl.DataFrame, groups: Sequence[str], *, num_replicates: int, seed: int
+    table: pl.DataFrame,
+    taxonomy: Taxonomy,
+    groups: Sequence[str],
+    *,
+    classes: Sequence[str] = (),
+    num_replicates: int,
+    seed: int,
 ) -> CalibrationFigures | None:
     """Figures of the rows that list all classes; None if a row lists only some, or no row has a class of the model.
 
     Args:
-        table: Prediction rows with `true_label`; with `uncalibrated`, there are figures of plain softmax.
+        table: Prediction rows with `true_label`; with `logits`, there are figures of plain softmax.
+        taxonomy: What is above each class.
         groups: One name a row.
+        classes: Of the model in the order of the logits; by default those in `top` in the taxonomy's order.
         num_replicates: Of the bootstrap.
         seed: Of the bootstrap.
     """
-    class_ids = _listed_classes(table)
+    class_ids = listed_classes(table)
     with_groups = table.with_columns(_group=pl.Series(groups, dtype=pl.String))
     known = with_groups.filter(pl.col("true_label").is_in(class_ids.implode()) & (pl.col("top").list.len() > 0))
     if len(known) == 0:
@@ -154,39 +186,52 @@ def calibration_figures(
     intervals_of = partial(
         group_bootstrap_intervals, groups=known["_group"].to_list(), num_replicates=num_replicates, seed=seed
     )
-    before = None
-    if UNCALIBRATED in known.columns and not known[UNCALIBRATED].has_nulls():
-        before = _probability_figures(_matrix(known, known[UNCALIBRATED].explode(), class_ids), truth, intervals_of)
+    before, order = None, list(classes or taxonomy.in_order(class_ids.to_list()))
+    logits = plain_logits(known, len(class_ids))
+    if logits is not None and sorted(order) == class_ids.to_list():
+        plain = calibrated_probabilities(logits, 1.0)[:, [order.index(class_id) for class_id in class_ids]]
+        before = _probability_figures(plain, truth, intervals_of)
     return CalibrationFigures(
         num_images=len(known),
         before=before,
         after=_probability_figures(probabilities, truth, intervals_of),
+        answers=_answer_reliability(known, taxonomy, num_replicates, seed),
         risk_coverage=_risk_coverage(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, intervals_of),
     )
 
 
 def novelty_figures(
-    table: pl.DataFrame, groups: Sequence[str], *, num_replicates: int, seed: int
+    table: pl.DataFrame,
+    groups: Sequence[str],
+    *,
+    false_alarms: float | None = None,
+    num_replicates: int,
+    seed: int,
 ) -> NoveltyFigures | None:
-    """Novelty ranks of rows with `true_label`, known classes being those in `top`; None without ranks.
+    """Novelty ranks of novel pictures beside those that stand for known ones; None without ranks.
 
     Args:
-        table: Prediction rows; the other scores come from `uncalibrated`, or else from calibrated probabilities.
+        table: Prediction rows with `true_label`, known classes being those in `top`; the other scores come from
+            `logits`, or else, without energy, from calibrated probabilities.
         groups: One name a row.
+        false_alarms: Share of known pictures that the bundle may call unknown, if that is at hand.
         num_replicates: Of the bootstrap.
         seed: Of the bootstrap.
     """
     if not {"novelty_rank", "level"} <= set(table.columns):
         return None
-    with_groups = table.with_columns(_group=pl.Series(groups, dtype=pl.String))
-    ranked = with_groups.filter(pl.col("novelty_rank").is_not_null())
+    is_novel = (~table["true_label"].is_in(listed_classes(table).implode())).to_numpy()
+    rows = table.with_columns(
+        _group=pl.Series(groups, dtype=pl.String),
+        _is_novel=pl.Series(is_novel, dtype=pl.Boolean),
+        _is_flagged=pl.Series(is_flagged(table, false_alarms), dtype=pl.Boolean),
+    )
+    ranked = rows.filter(pl.col("novelty_rank").is_not_null() & pl.Series(is_novel | stands_for_known(table)))
     if len(ranked) == 0:
         return None
-    is_novel = (~ranked["true_label"].is_in(_listed_classes(table).implode())).to_numpy()
-    ranks = ranked["novelty_rank"].to_numpy()
-    # The probability of an "unknown" is the novelty's rank where novelty was the reason, as `vision decide` leaves it.
-    flagged = ranked.filter((pl.col("level") == "unknown") & (pl.col("probability") == pl.col("novelty_rank")))
-    scores = {"novelty": ranks, **_scores_of_probabilities(ranked)}
+    is_novel, ranks = ranked["_is_novel"].to_numpy(), ranked["novelty_rank"].to_numpy()
+    flagged = ranked.filter(pl.col("_is_flagged"))
+    scores = {"novelty": ranks, **_other_scores(ranked)}
     intervals = _score_intervals(scores, is_novel, ranked["_group"].to_list(), num_replicates, seed)
     auroc, flagged_at_95, _ = intervals.pop("novelty")
     return NoveltyFigures(
@@ -202,11 +247,23 @@ def novelty_figures(
     )
 
 
-def _scores_of_probabilities(table: pl.DataFrame) -> dict[str, Floats]:
-    """(N,) maximum softmax and entropy, higher for what is less sure; none if a row has no probabilities."""
+def plain_logits(table: pl.DataFrame, num_classes: int) -> Floats | None:
+    """(N, K) logits of the rows, in the model's order; None unless every row holds all of them."""
+    if LOGITS not in table.columns or len(table) == 0:
+        return None
+    if not (table[LOGITS].list.len() == num_classes).fill_null(False).all():
+        return None
+    # JSON has no infinity: null is that of a class which training did not learn.
+    flat = table[LOGITS].explode().cast(pl.Float64).fill_null(-np.inf).to_numpy()
+    return np.asarray(flat.reshape(len(table), num_classes), dtype=np.float64)
+
+
+def _other_scores(table: pl.DataFrame) -> dict[str, Floats]:
+    """(N,) scores that need no embedding, higher for what is less sure; none if a row has no probabilities."""
+    logits = plain_logits(table, len(listed_classes(table)))
+    if logits is not None:
+        return {said: LOGIT_SCORES[name](logits) for name, said in LOGIT_SCORE_NAMES.items()}
     values = pl.col("top").list.eval(pl.element().struct.field("probability"))
-    if UNCALIBRATED in table.columns and not table[UNCALIBRATED].has_nulls():
-        values = pl.col(UNCALIBRATED)
     # A zero adds nothing to the entropy; its logarithm must not be taken.
     surprise = values.list.eval(-pl.element() * pl.element().clip(1e-300).log())
     found = table.select(maximum=1 - values.list.max(), entropy=surprise.list.sum())
@@ -229,12 +286,6 @@ def _score_intervals(
     intervals = group_bootstrap_intervals(figures, groups, num_replicates=num_replicates, seed=seed)
     found = [FigureWithInterval.of(interval) for interval in intervals]
     return {name: found[3 * index : 3 * index + 3] for index, name in enumerate(scores)}
-
-
-def _listed_classes(table: pl.DataFrame) -> pl.Series:
-    """Ids of all classes in `top`: those that the model knows."""
-    tops = table["top"].filter(table["top"].list.len() > 0)
-    return tops.explode().struct.field("class_id").unique().sort()
 
 
 def class_probabilities(table: pl.DataFrame, class_ids: Sequence[str]) -> Floats | None:
@@ -278,17 +329,44 @@ def _probability_figures(probabilities: Floats, truth: Ints, intervals_of: Inter
         return [float(np.average(nll, weights=counts)), float(np.average(brier, weights=counts)), error]
 
     intervals = intervals_of(figures)
-    bins = reliability_bins(confidences, is_right)
     return ProbabilityFigures(
         nll=FigureWithInterval.of(intervals[0]),
         brier=FigureWithInterval.of(intervals[1]),
         calibration_error=FigureWithInterval.of(intervals[2]),
-        bins=tuple(
-            ReliabilityBin(confidence=confidence, accuracy=accuracy, num_images=count)
-            for confidence, accuracy, count in zip(
-                bins.confidence.tolist(), bins.accuracy.tolist(), bins.count.tolist(), strict=True
-            )
-        ),
+        bins=_bins(confidences, is_right),
+    )
+
+
+def _answer_reliability(
+    known: pl.DataFrame, taxonomy: Taxonomy, num_replicates: int, seed: int
+) -> AnswerReliability | None:
+    if "level" not in known.columns:
+        return None
+    answered = known.filter(pl.Series(is_answered(known), dtype=pl.Boolean) & pl.col("probability").is_not_null())
+    if len(answered) == 0:
+        return None
+    confidences, right = answered["probability"].to_numpy(), is_right(answered, taxonomy)
+
+    def figures(counts: Ints) -> list[float]:
+        return [expected_calibration_error(reliability_bins(confidences, right, counts=counts))]
+
+    (error,) = group_bootstrap_intervals(
+        figures, answered["_group"].to_list(), num_replicates=num_replicates, seed=seed
+    )
+    return AnswerReliability(
+        num_answers=len(answered),
+        calibration_error=FigureWithInterval.of(error),
+        bins=_bins(confidences, right),
+    )
+
+
+def _bins(confidences: Floats, is_right: Bools) -> tuple[ReliabilityBin, ...]:
+    bins = reliability_bins(confidences, is_right)
+    return tuple(
+        ReliabilityBin(confidence=confidence, accuracy=accuracy, num_images=count)
+        for confidence, accuracy, count in zip(
+            bins.confidence.tolist(), bins.accuracy.tolist(), bins.count.tolist(), strict=True
+        )
     )
 
 

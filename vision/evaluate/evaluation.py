@@ -17,6 +17,7 @@ import polars as pl
 import vision
 from vision.data.manifest import Manifest, groups_of
 from vision.errors import PredictionsError
+from vision.evaluate.answers import is_answered, is_right, trained_on
 from vision.evaluate.confidence import CalibrationFigures, NoveltyFigures, calibration_figures, novelty_figures
 from vision.evaluate.costs import CostFigures, cost_figures
 from vision.evaluate.metrics import (
@@ -31,6 +32,7 @@ from vision.evaluate.parts import Figure as Figure
 from vision.evaluate.parts import FigureWithInterval as FigureWithInterval
 from vision.evaluate.parts import Part
 from vision.evaluate.picture_properties import PICTURE_COLUMNS
+from vision.evaluate.promises import PromiseFigures, Promises, promise_figures
 from vision.evaluate.shortcuts import ShortcutAudit
 from vision.evaluate.slices import SliceFigures, slice_figures
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures, suspicious_labels
@@ -40,9 +42,6 @@ from vision.taxonomy import Taxonomy
 UNKNOWN = "unknown"
 NO_ANSWER = "no answer"
 """Column of pictures that could not be read; they count as not recognised."""
-
-SAME_PICTURE_NOVELTY = 1e-5
-"""Novelty below this is rounding: the picture is one of the training pictures, or decodes to the same pixels."""
 
 LevelName = Literal["class", "family", "role"]
 LEVELS: tuple[LevelName, ...] = ("class", "family", "role")
@@ -113,6 +112,7 @@ class Evaluation(Part):
     title: str
     model: str
     rows_digest: str = ""
+    truth_digest: str = ""
     images_dir: str
     num_images: int
     num_errors: int
@@ -127,6 +127,7 @@ class Evaluation(Part):
     calibration: CalibrationFigures | None = None
     novel: tuple[NovelClassFigures, ...] = ()
     novelty: NoveltyFigures | None = None
+    promises: PromiseFigures | None = None
     costs: CostFigures | None = None
     slices: tuple[SliceFigures, ...] = ()
     suspicious: SuspiciousLabelFigures | None = None
@@ -170,6 +171,8 @@ def evaluate_predictions(
     images_dir: str = "",
     known_classes: Sequence[str] = (),
     of_pictures: PictureFigures | None = None,
+    promises: Promises | None = None,
+    known: pl.DataFrame | None = None,
     num_replicates: int = DEFAULT_REPLICATES,
     seed: int = 0,
 ) -> Evaluation:
@@ -180,8 +183,12 @@ def evaluate_predictions(
         taxonomy: It orders the classes and names look-alikes.
         title: Name of what was evaluated.
         images_dir: Where `file_name` starts, as it should stand in the file.
-        known_classes: Classes of the model; those without pictures get a row that says so. By default those in `top`.
+        known_classes: Classes of the model; those without pictures get a row that says so, and those of pictures that
+            are not among them are novel. By default those in `top` or answered.
         of_pictures: What was found on the pictures themselves.
+        promises: Of the bundle that answered.
+        known: Further rows with their truth, of the same model for pictures of its classes; they stand beside novel
+            ones where that is asked, and for the promises, and count nowhere else.
         num_replicates: Bootstrap replicates.
         seed: Of the bootstrap.
 
@@ -190,10 +197,11 @@ def evaluate_predictions(
         TaxonomyError: A label is not in the taxonomy.
     """
     check_truth(table)
-    in_top = set(table["top"].explode().struct.field("class_id").unique().drop_nulls())
+    seen = classes_of_answers(table, taxonomy)
+    of_model = set(known_classes) or seen
     true_labels = table["true_label"].to_list()
     answers = answers_of(table).to_list()
-    class_ids = taxonomy.in_order({*known_classes, *in_top, *true_labels, *_class_answers(table, taxonomy)})
+    class_ids = taxonomy.in_order({*of_model, *seen, *true_labels})
     matrices = tuple(_matrix(level, true_labels, answers, class_ids, taxonomy) for level in LEVELS)
     class_matrix = matrices[0]
     groups = groups_of(table)
@@ -205,24 +213,33 @@ def evaluate_predictions(
         seed=seed,
     )
     counts = class_matrix.array()
+    promises = promises or Promises()
+    whole = table if known is None else pl.concat([table, known], how="diagonal_relaxed")
+    of_whole = groups_of(whole)
     return Evaluation(
         created_by=f"vision {vision.__version__}",
         title=title,
         model=next((m for m in table["model"].unique().sort() if m), "") if "model" in table.columns else "",
         rows_digest=rows_digest(table),
+        truth_digest=truth_digest(table),
         images_dir=images_dir,
         num_images=len(table),
         num_errors=int((table["status"] == "error").sum()),
-        num_trained_on=_count_trained_on(table),
+        num_trained_on=int(trained_on(table).sum()),
         num_groups=len(set(groups)),
         accuracy=FigureWithInterval.of(intervals.accuracy),
         macro_recall=FigureWithInterval.of(intervals.macro_recall),
         most_probable=_most_probable(table, class_ids, groups, num_replicates, seed),
         answers=_answer_figures(table, taxonomy, groups, num_replicates, seed),
         largest_class_share=float(counts.sum(axis=1).max() / counts.sum()),
-        calibration=calibration_figures(table, groups, num_replicates=num_replicates, seed=seed),
-        novel=tuple(novel_figures(table, known_classes, taxonomy)) if known_classes else (),
-        novelty=novelty_figures(table, groups, num_replicates=num_replicates, seed=seed),
+        calibration=calibration_figures(
+            table, taxonomy, groups, classes=known_classes, num_replicates=num_replicates, seed=seed
+        ),
+        novel=tuple(novel_figures(table, of_model, taxonomy)) if of_model else (),
+        novelty=novelty_figures(
+            whole, of_whole, false_alarms=promises.false_alarms, num_replicates=num_replicates, seed=seed
+        ),
+        promises=promise_figures(whole, taxonomy, of_whole, promises, num_replicates=num_replicates, seed=seed),
         costs=cost_figures(table, taxonomy, class_ids, answers, groups, num_replicates=num_replicates, seed=seed),
         slices=slice_figures(table, _properties(table), groups, num_replicates=num_replicates, seed=seed),
         suspicious=suspicious_labels(table) if "top" in table.columns else None,
@@ -239,8 +256,18 @@ def evaluate_predictions(
 
 def rows_digest(table: pl.DataFrame) -> str:
     """SHA-256 of the names, answers and truths in their order: whether figures are of these rows."""
-    columns = table.select(pl.col("file_name", "label", "true_label").cast(pl.String).fill_null(""))
-    joined = "\0".join(columns.select(pl.concat_str(pl.all(), separator="\0")).to_series().to_list())
+    return _digest(table.select("file_name", "label", "true_label"))
+
+
+def truth_digest(table: pl.DataFrame) -> str:
+    """SHA-256 of the names, truths and groups in their order: whether what was found on pictures is of these."""
+    groups = pl.Series("group", groups_of(table), dtype=pl.String)
+    return _digest(table.select("file_name", "true_label", groups))
+
+
+def _digest(columns: pl.DataFrame) -> str:
+    texts = columns.select(pl.all().cast(pl.String).fill_null(""))
+    joined = "\0".join(texts.select(pl.concat_str(pl.all(), separator="\0")).to_series().to_list())
     return hashlib.sha256(joined.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -285,18 +312,16 @@ def _answer_figures(
         return None
     levels = table["level"].to_list()
     by_level = {level: levels.count(level) / len(levels) for level in ("class", "family", "role", UNKNOWN)}
-    rows = [row for row, level in enumerate(levels) if level in ("class", "family", "role")]
-    if not rows:
+    rows = np.flatnonzero(is_answered(table))
+    if len(rows) == 0:
         nothing = FigureWithInterval(value=None, low=None, high=None)
         return AnswerFigures(by_level=by_level, num_answers=0, right=nothing)
-    truths, answers = table["true_label"].to_list(), table["label"].to_list()
-    above = {"family": taxonomy.family_id, "role": taxonomy.role_id}
-    right = [answers[row] == (above[levels[row]](truths[row]) if levels[row] in above else truths[row]) for row in rows]
+    right = is_right(table, taxonomy)[rows]
     # One class and an answer that hits it or not: the accuracy of that is the share of right answers.
     intervals = bootstrap_intervals(
         np.zeros(len(rows), dtype=np.int64),
-        np.array([0 if hit else 1 for hit in right], dtype=np.int64),
-        [groups[row] for row in rows],
+        (~right).astype(np.int64),
+        [groups[row] for row in rows.tolist()],
         1,
         num_replicates=num_replicates,
         seed=seed,
@@ -396,19 +421,14 @@ def answers_of(table: pl.DataFrame) -> pl.Series:
     return table.select(pl.when(is_error).then(pl.lit(NO_ANSWER)).otherwise("label").alias("label")).to_series()
 
 
-def _count_trained_on(table: pl.DataFrame) -> int:
-    """Pictures whose embedding is that of a training picture: the model knows them by heart."""
-    if "novelty" not in table.columns:
-        return 0
-    return int((table["novelty"] < SAME_PICTURE_NOVELTY).sum())
-
-
-def _class_answers(table: pl.DataFrame, taxonomy: Taxonomy) -> set[str]:
+def classes_of_answers(table: pl.DataFrame, taxonomy: Taxonomy) -> set[str]:
+    """Classes that a model lists in `top` or answers: it knows at least these."""
+    listed = set(table["top"].explode().struct.field("class_id").unique().drop_nulls())
     answered = table.filter(pl.col("status") != "error")
     if "level" in table.columns:
-        return set(answered.filter(pl.col("level") == "class")["label"])
+        return listed | set(answered.filter(pl.col("level") == "class")["label"])
     higher = {f.id for f in taxonomy.families} | {r.id for r in taxonomy.roles} | {UNKNOWN}
-    return set(answered["label"]) - higher
+    return listed | (set(answered["label"]) - higher)
 
 
 def _matrix(

@@ -103,6 +103,7 @@ class LeftOutClass(Part):
         num_images: Its pictures.
         called: The class that was named most often, if any was.
         num_called: How often.
+        called_confidence: Mean probability of that name.
         look_alike: The class that is most probable most often: what a closed set would have answered.
         look_alike_share: How often.
         cues: What separates the two, if the taxonomy lists them as look-alikes.
@@ -129,6 +130,7 @@ class LeftOutClass(Part):
     num_images: int
     called: str | None
     num_called: int
+    called_confidence: Figure
     look_alike: str
     look_alike_share: float
     cues: tuple[str, ...]
@@ -302,12 +304,14 @@ def _class_figures(trial: LeftOutTrial, values: Floats, taxonomy: Taxonomy) -> L
     wrong = [row for row in rows if row.level == "class"]
     confidences = np.array([row.probability for row in wrong], dtype=np.float64)
     called = Counter(row.label for row in wrong).most_common(1)
+    of_called = [row.probability for row in wrong if called and row.label == called[0][0]]
     ((look_alike, num_alike),) = Counter(row.top[0].class_id for row in rows).most_common(1)
     return LeftOutClass(
         class_id=trial.class_id,
         num_images=len(rows),
         called=called[0][0] if called else None,
         num_called=called[0][1] if called else 0,
+        called_confidence=float(_nan_mean(np.array(of_called, dtype=np.float64))),
         look_alike=look_alike,
         look_alike_share=num_alike / len(rows),
         cues=tuple(str(cue) for cue in taxonomy.separating_cues(trial.class_id, look_alike)),

@@ -8,6 +8,8 @@ from collections.abc import Collection
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from vision.classify.decision import calibrated_probabilities
+from vision.evaluate.confidence import plain_logits
 from vision.predictions import read_rows
 from vision.taxonomy import Taxonomy
 
@@ -26,7 +28,7 @@ class NovelClassFigures(BaseModel):
         wrong_above: Answered with another family or role.
         wrong_class: Answered with the name of a class, which must be wrong.
         confident_wrong_class: Of these, with a probability of 90 % or more.
-        softmax_confident: Plain softmax gives a class 90 % or more; None where rows do not have it.
+        softmax_confident: Plain softmax gives a class 90 % or more; None where rows do not hold the logits.
         named: Answered ids and how often, most often first.
         most_probable: The most probable class and how often, most often first: what a closed set answers.
     """
@@ -64,7 +66,7 @@ def novel_figures(table: pl.DataFrame, known_classes: Collection[str], taxonomy:
         is_class = [row.level == "class" for row in predictions]
         is_above = [row.level in ("family", "role") for row in predictions]
         sure = [(row.probability or 0) >= CONFIDENT for row in predictions]
-        plain = [values or [] for values in rows["uncalibrated"].to_list()] if "uncalibrated" in rows.columns else []
+        logits = plain_logits(rows.filter(pl.col("status") == "ok"), len(known_classes))
         figures.append(
             NovelClassFigures(
                 class_id=class_id,
@@ -75,7 +77,9 @@ def novel_figures(table: pl.DataFrame, known_classes: Collection[str], taxonomy:
                 wrong_class=share(is_class),
                 confident_wrong_class=share([c and s for c, s in zip(is_class, sure, strict=True)]),
                 softmax_confident=(
-                    share([max(values, default=0.0) >= CONFIDENT for values in plain]) if any(plain) else None
+                    None
+                    if logits is None
+                    else share((calibrated_probabilities(logits, 1.0).max(axis=1) >= CONFIDENT).tolist())
                 ),
                 named=tuple(Counter(row.label for row in predictions).most_common()),
                 most_probable=tuple(Counter(row.top[0].class_id for row in predictions if row.top).most_common()),

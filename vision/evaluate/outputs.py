@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 from pydantic import ValidationError
 
-from vision.evaluate.charts import draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
+from vision.evaluate.charts import answer_panels, draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
 from vision.evaluate.evaluation import LEVELS, Evaluation, PictureFigures, evaluate_predictions
 from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
-from vision.evaluate.gates import GATES_FILE, GateReport, GateResult
 from vision.evaluate.report.render import render_report
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.report.review_rows import Overlay
 from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
 from vision.files import whole_file, write_whole_text
+from vision.predictions import load_predictions
 from vision.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ EVALUATION_FILE = "evaluation.json"
 TAXONOMY_FILE = "taxonomy.json"
 SETTINGS_FILE = "decision.json"
 CURVES_FILE = "curves.svg"
+KNOWN_FILE = "known.parquet"
+"""Beside the predictions of novel pictures: those of known ones, which novelty has to tell them from."""
+
 REPORT_PAGE = Path("report") / "index.html"
 EVIDENCE_DIR, EVIDENCE_FILE = "evidence", "evidence.json"
 """Beside the page: maps, and which picture each is of."""
@@ -49,6 +52,7 @@ def write_evaluation(
     settings: DecisionSettings | None = None,
     overlays: Mapping[str, Overlay] | None = None,
     of_pictures: PictureFigures | None = None,
+    known: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Write `evaluation.json`, `taxonomy.json`, tables and figures as files, and `report/index.html` into a folder.
 
@@ -65,6 +69,7 @@ def write_evaluation(
         settings: How the bundle decides, kept as `decision.json`; by it the page decides anew for other targets.
         overlays: Evidence maps by `file_name`, for the page.
         of_pictures: What was found on the pictures themselves.
+        known: See `evaluate_predictions`.
     """
     relative = "" if images_dir is None else os.path.relpath(images_dir, folder)
     evaluation = evaluate_predictions(
@@ -74,11 +79,12 @@ def write_evaluation(
         images_dir=relative,
         known_classes=known_classes,
         of_pictures=of_pictures,
+        promises=None if settings is None else settings.promises,
+        known=known,
         seed=seed,
     )
-    gates = recorded_gates(folder, evaluation)
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
-    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy, gates))
+    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy))
     class_ids = evaluation.matrix("class").true_ids
     write_whole_text(folder / TAXONOMY_FILE, taxonomy.restricted_to(class_ids).model_dump_json(indent=1) + "\n")
     for level in LEVELS:
@@ -104,7 +110,6 @@ def write_evaluation(
         charts=charts,
         settings=settings,
         overlays=overlays,
-        gates=gates,
     )
     return evaluation
 
@@ -137,6 +142,8 @@ def _charts(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:
     charts: dict[str, Callable[[], Figure]] = {}
     if evaluation.calibration is not None:
         charts["reliability"] = partial(draw_reliability, reliability_panels(evaluation.calibration))
+        if evaluation.calibration.answers is not None:
+            charts["answers"] = partial(draw_reliability, answer_panels(evaluation.calibration.answers))
         charts["risk_coverage"] = partial(draw_risk_coverage, evaluation.calibration.risk_coverage)
     if evaluation.novelty is not None:
         charts["novelty"] = partial(draw_novelty, evaluation.novelty)
@@ -165,17 +172,6 @@ def recorded_evaluation(folder: Path) -> Evaluation | None:
         return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def recorded_gates(folder: Path, evaluation: Evaluation) -> tuple[GateResult, ...]:
-    """What became of the gates that the evaluation in this folder was held to, if it is of the same rows."""
-    earlier = recorded_evaluation(folder)
-    if earlier is None or not earlier.rows_digest or earlier.rows_digest != evaluation.rows_digest:
-        return ()
-    try:
-        return GateReport.model_validate_json((folder / GATES_FILE).read_bytes()).results
-    except (OSError, ValidationError):
-        return ()
 
 
 def recorded_taxonomy(folder: Path) -> Taxonomy | None:
@@ -207,6 +203,12 @@ def recorded_settings(folder: Path) -> DecisionSettings | None:
         return DecisionSettings.model_validate_json((folder / SETTINGS_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def recorded_known(folder: Path) -> pl.DataFrame | None:
+    """The known pictures that stand beside the novel ones of this folder's evaluation, if it has some."""
+    path = folder / KNOWN_FILE
+    return load_predictions(path) if path.is_file() else None
 
 
 def recorded_images_dir(folder: Path) -> Path | None:

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vision.bundle import CARD_FILE, Bundle, BundleInfo
-from vision.classify.decision import calibrated_probabilities
+from vision.bundle import CARD_FILE, Bundle
 from vision.classify.engine import Engine
 from vision.classify.evidence import EvidenceMaker
 from vision.data.check import check_labelled_table
 from vision.data.manifest import Manifest, groups_of, parse_box, truth_columns
 from vision.data.preprocessing import Box
 from vision.errors import BundleError, ManifestError, OutputError, nearest_name_hint
-from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.evaluation import Evaluation, PictureFigures
 from vision.evaluate.model_card import filled_model_card
 from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
-from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, REPORT_PAGE, write_evaluation
+from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, KNOWN_FILE, REPORT_PAGE, write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
 from vision.evaluate.report.evidence import LayerTask, write_layers
 from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.evaluate.report.review_data import DecisionSettings
+from vision.evaluate.report.review_rows import Overlay
 from vision.evaluate.shortcuts import audit_shortcuts
-from vision.files import write_whole_text
+from vision.files import whole_file, write_whole_text
 from vision.predictions import PREDICTIONS_FILE, Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
+
+NOVEL = "novel"
+"""The split of classes that are kept out of training."""
 
 MAX_EVIDENCE = 150
 """Wrong answers that get an evidence map, the surest first; each takes about as long as classifying two pictures."""
@@ -43,6 +45,7 @@ def evaluate_bundle(
     folder: Path,
     *,
     split: str | None = None,
+    known: pl.DataFrame | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Classify a manifest's pictures and write `predictions.parquet` and the evaluation's files into a folder.
@@ -52,7 +55,9 @@ def evaluate_bundle(
         manifest: Pictures and truth.
         taxonomy: Order and names of classes; it must know every label.
         folder: Where the files go.
-        split: Only rows of this split; None for all.
+        split: Only rows of this split; None for all. Beside the split `novel`, pictures of `known_rows` are classified
+            and kept as `known.parquet`, for novelty to be told from.
+        known: Rows of those that there are already, by the same bundle.
         on_progress: Told of each picture that is done.
 
     Raises:
@@ -64,22 +69,17 @@ def evaluate_bundle(
         taxonomy.vehicle_class(class_id)
     rows = rows_of_split(manifest, split)
     engine = Engine(bundle, top_k=len(bundle.info.classes))
-    names = rows["file_name"].to_list()
-    paths = [manifest.image_path(name) for name in names]
-    boxes = [parse_box(box) if box else None for box in rows["box"]]
-
-    def predictions() -> Iterator[Prediction]:
-        for prediction in engine.stream(zip(names, paths, boxes, strict=True)):
-            on_progress(1)
-            yield prediction
-
+    paths, boxes = _pictures(rows, manifest)
+    answered = _answered(engine, rows, manifest, on_progress)
+    (folder / KNOWN_FILE).unlink(missing_ok=True)
+    if split == NOVEL:
+        known = _known_beside(engine, known, manifest, folder / KNOWN_FILE, on_progress)
     path = folder / PREDICTIONS_FILE
     thumbnail_of = thumbnails_from_files(paths, bundle.info.preprocessing, boxes)
     thumbnails = [thumbnail_of(row) if bundle.reference.thumbnails is not None else None for row in range(len(rows))]
     by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, thumbnails), dtype=pl.String)
-    answered = list(predictions())
     measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
-    beside = truth_columns(rows).with_columns(by_pixels, _uncalibrated(answered, bundle.info), *measured.get_columns())
+    beside = truth_columns(rows).with_columns(by_pixels, *measured.get_columns())
     save_predictions(answered, path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
@@ -92,6 +92,7 @@ def evaluate_bundle(
         known_classes=bundle.info.classes,
         of_pictures=_of_pictures(bundle, table, paths, boxes, thumbnails),
         settings=DecisionSettings.of(bundle),
+        known=known,
         overlays=_evidence(engine, table, paths, boxes, (folder / REPORT_PAGE).parent / EVIDENCE_DIR),
     )
     card = (bundle.folder / CARD_FILE).read_text(encoding="utf-8")
@@ -99,9 +100,59 @@ def evaluate_bundle(
     return evaluation
 
 
+def _pictures(rows: pl.DataFrame, manifest: Manifest) -> tuple[list[Path], list[Box | None]]:
+    """Where the pictures of a manifest's rows lie, and their boxes."""
+    paths = [manifest.image_path(name) for name in rows["file_name"]]
+    return paths, [parse_box(box) if box else None for box in rows["box"]]
+
+
+def _answered(
+    engine: Engine, rows: pl.DataFrame, manifest: Manifest, on_progress: Callable[[int], None]
+) -> list[Prediction]:
+    answered = []
+    for prediction in engine.stream(zip(rows["file_name"], *_pictures(rows, manifest), strict=True)):
+        on_progress(1)
+        answered.append(prediction)
+    return answered
+
+
+def _known_beside(
+    engine: Engine,
+    known: pl.DataFrame | None,
+    manifest: Manifest,
+    path: Path,
+    on_progress: Callable[[int], None],
+) -> pl.DataFrame | None:
+    """Rows of the known pictures, from the file that they are kept in; None if the manifest has none."""
+    if known is None:
+        rows = known_rows(manifest, engine.bundle)
+        if len(rows) == 0:
+            return None
+        save_predictions(_answered(engine, rows, manifest, on_progress), path, extra_columns=truth_columns(rows))
+    else:
+        with whole_file(path) as temporary:
+            known.write_parquet(temporary)
+    return load_predictions(path)
+
+
+def known_rows(manifest: Manifest, bundle: Bundle) -> pl.DataFrame:
+    """Pictures of a bundle's classes that it was not trained on: the split `test`, or `calibration` if there is none.
+
+    May be empty.
+    """
+    is_known = pl.col("label").is_in(bundle.info.classes) & ~pl.col("sha256").is_in(bundle.reference.sha256).fill_null(
+        False
+    )
+    for split in ("test", "calibration"):
+        rows = manifest.table.filter((pl.col("split") == split) & is_known)
+        if len(rows):
+            return rows
+    return manifest.table.clear()
+
+
 def _evidence(
     engine: Engine, table: pl.DataFrame, paths: Sequence[Path], boxes: Sequence[Box | None], folder: Path
-) -> dict[str, Path]:
+) -> dict[str, Overlay]:
     """Maps of the surest wrong answers by file name; none from bundles whose classifier cannot be read."""
     try:
         maker = EvidenceMaker(engine)
@@ -171,32 +222,6 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder}: holds an evaluation already; use --overwrite, or another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: a file, not a folder; choose another with --out")
-
-
-def uncalibrated_probabilities(probabilities: NDArray[np.float64], info: BundleInfo) -> NDArray[np.float64] | None:
-    """Plain softmax from a bundle's calibrated probabilities, the inverse of `bundle_probabilities`; same shape.
-
-    What was added to all logits of a picture is lost in probabilities. With one scale for all classes that does not
-    matter; with a scale for each (vector scaling) the logits cannot be had back, and the result is None.
-    """
-    scale = np.array([1 / info.calibration.temperature] if info.decision is None else info.decision.scale)
-    if (scale != scale[0]).any():
-        return None
-    bias = 0.0 if info.decision is None else np.array(info.decision.bias)
-    with np.errstate(divide="ignore"):  # a class that training did not learn has probability 0 before and after
-        return calibrated_probabilities((np.log(probabilities) - bias) / scale[0], 1.0)
-
-
-def _uncalibrated(answered: list[Prediction], info: BundleInfo) -> pl.Series:
-    """The column `UNCALIBRATED`: in the order of each row's `top`; null where it cannot be told."""
-    index = {class_id: position for position, class_id in enumerate(info.classes)}
-    values: list[list[float] | None] = []
-    for row in answered:
-        probabilities, order = np.zeros(len(index)), [index[item.class_id] for item in row.top]
-        probabilities[order] = [item.probability for item in row.top]
-        plain = uncalibrated_probabilities(probabilities, info) if order else None
-        values.append(None if plain is None else plain[order].tolist())
-    return pl.Series(UNCALIBRATED, values, dtype=pl.List(pl.Float64))
 
 
 def _nearest_by_pixels(bundle: Bundle, thumbnails: Sequence[NDArray[np.uint8] | None]) -> list[str | None]:

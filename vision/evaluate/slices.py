@@ -16,7 +16,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vision.data.manifest import COLUMNS, RESERVED_COLUMNS
-from vision.evaluate.confidence import UNCALIBRATED
 from vision.evaluate.metrics import DEFAULT_REPLICATES, drawn_units, percentile_interval, ratio
 from vision.evaluate.multiple_tests import SIGNIFICANT, holm_p_values
 from vision.evaluate.parts import Figure, FigureWithInterval, Part
@@ -155,14 +154,9 @@ def slice_figures(
     return _with_corrected([_figures(*each, outcomes) for each in zip(cut, sums, p_values, strict=True)])
 
 
-def slice_codes(table: pl.DataFrame, properties: pl.DataFrame | None) -> list[Ints]:
-    """(N,) position of each picture's value, -1 without one, for each of `slice_figures` of the same arguments."""
-    return [each.codes for each in _cut_properties(table, properties)]
-
-
 def slice_columns(table: pl.DataFrame) -> list[str]:
     """Columns of a table of predictions that neither the manifest's contract nor a prediction row has."""
-    known = {*COLUMNS, *RESERVED_COLUMNS, *Prediction.__dataclass_fields__, UNCALIBRATED}
+    known = {*COLUMNS, *RESERVED_COLUMNS, *Prediction.__dataclass_fields__}
     return [name for name, kind in table.schema.items() if name not in known and not kind.is_nested()]
 
 

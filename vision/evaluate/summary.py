@@ -29,6 +29,7 @@ def evaluation_markdown(evaluation: Evaluation, taxonomy: Taxonomy, gates: Seque
         _counts(evaluation),
         _gates_part(gates),
         _table(("figure", "value", "95 % interval"), _headline(evaluation)),
+        _promises_part(evaluation),
         _novel_part(evaluation),
         _confusions_part(evaluation, taxonomy),
         _missing_part(evaluation),
@@ -93,12 +94,34 @@ def _headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     calibration = evaluation.calibration
     if calibration is not None:
         figures.append(("calibration error of the most probable class", calibration.after.calibration_error))
+        if calibration.answers is not None:
+            figures.append(("calibration error of the answers", calibration.answers.calibration_error))
     return [(name, *_cells(figure)) for name, figure in figures if figure is not None]
 
 
 def _cells(figure: FigureWithInterval) -> tuple[str, str]:
     value = "no images" if figure.value is None else f"{figure.value:.3f}"
     return value, "" if figure.low is None or figure.high is None else f"{figure.low:.3f} to {figure.high:.3f}"
+
+
+def _promises_part(evaluation: Evaluation) -> str:
+    promises = evaluation.promises
+    if promises is None:
+        return ""
+    shares = [
+        ("answers that are right", "at least", promises.right),
+        ("label sets that hold the truth", "at least", promises.coverage),
+        ("called unknown for novelty", "at most", promises.flagged),
+    ]
+    rows = [
+        (name, "" if kept.promised is None else f"{bound} {kept.promised:.3f}", *_cells(kept.found))
+        for name, bound, kept in shares
+        if kept is not None
+    ]
+    if promises.set_size is not None:
+        rows.append(("classes in a label set", "", *_cells(promises.set_size)))
+    head = f"### Promises, on {promises.num_images} pictures of known classes"
+    return f"{head}\n\n{_table(('what', 'promised', 'found', '95 % interval'), rows)}"
 
 
 def _novel_part(evaluation: Evaluation) -> str:
@@ -114,7 +137,22 @@ def _novel_part(evaluation: Evaluation) -> str:
         for novel in evaluation.novel
     ]
     head = ("class", "pictures", "unknown", "right family or role", "wrong name", "so with 90 % or more")
-    return f"### Classes that the model never saw\n\n{_table(head, rows)}" if rows else ""
+    if not rows:
+        return ""
+    return "\n\n".join(["### Classes that the model never saw", _table(head, rows), *_scores(evaluation)])
+
+
+def _scores(evaluation: Evaluation) -> list[str]:
+    """How well each score tells novel from known pictures, if there are both."""
+    novelty = evaluation.novelty
+    if novelty is None or novelty.auroc.value is None:
+        return []
+    rows = [("the bundle's score", *_cells(novelty.auroc), f"{novelty.known_flagged_at_95.value or 0:.3f}")]
+    rows += [
+        (name, *_cells(other.auroc), f"{other.known_flagged_at_95.value or 0:.3f}")
+        for name, other in novelty.others.items()
+    ]
+    return [_table(("novelty by", "AUROC", "95 % interval", "known flagged with 95 % of the novel"), rows)]
 
 
 def _confusions_part(evaluation: Evaluation, taxonomy: Taxonomy) -> str:

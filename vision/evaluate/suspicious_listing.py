@@ -11,7 +11,8 @@ import polars as pl
 from vision.data.manifest import COLUMNS, Manifest
 from vision.data.sharing.attribution import attribution_line
 from vision.errors import PredictionsError
-from vision.evaluate.evaluation import SAME_PICTURE_NOVELTY, with_truth
+from vision.evaluate.answers import SAME_PICTURE_NOVELTY
+from vision.evaluate.evaluation import with_truth
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures, suspicious_labels
 from vision.files import whole_file
 

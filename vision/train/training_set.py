@@ -89,6 +89,11 @@ def prepare_run(config: Config, *, decode: bool = False, on_progress: Callable[[
     if faults:
         raise ManifestError("\n".join(map(str, faults)))
     warnings += [str(problem) for problem in file_problems]
+    if config.decide.novelty_tunings and config.train.strategy == "probe":
+        warnings.append(
+            f"decide.novelty_tunings: {config.decide.novelty_tunings} is for train.strategy: finetune and is not used: "
+            "a probe leaves each class out anyway"
+        )
     manifest = with_file_facts(manifest, facts)
     is_training = pl.col("split").is_null() | (pl.col("split") == "train")
     training_rows = manifest.table.filter(is_training)

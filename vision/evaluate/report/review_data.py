@@ -21,6 +21,7 @@ from vision.classify.novelty import known_probability
 from vision.classify.roll_up import least_cost_class
 from vision.evaluate.evaluation import LEVELS, NO_ANSWER, UNKNOWN, Evaluation, answer_at_level, answers_of
 from vision.evaluate.parts import Part
+from vision.evaluate.promises import Promises
 from vision.evaluate.report.seriation import confusion_order
 from vision.taxonomy import Taxonomy
 
@@ -61,6 +62,7 @@ class DecisionSettings(Part):
         roll_up_threshold: The bundle's own.
         use_costs: Whether the class of least expected cost is answered.
         targets: Thresholds of other targets, ascending, the bundle's own among them.
+        coverage: Promised of label sets; None in files from before it was kept.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +74,12 @@ class DecisionSettings(Part):
     roll_up_threshold: float
     use_costs: bool
     targets: tuple[TargetThreshold, ...]
+    coverage: float | None = None
+
+    @property
+    def promises(self) -> Promises:
+        """What was promised of known pictures."""
+        return Promises(target_accuracy=self.target_accuracy, coverage=self.coverage, false_alarms=self.false_alarms)
 
     @classmethod
     def of(cls, bundle: Bundle) -> DecisionSettings | None:
@@ -107,6 +115,7 @@ class DecisionSettings(Part):
             roll_up_threshold=rules.roll_up_threshold,
             use_costs=rules.use_costs,
             targets=tuple(sorted(targets, key=lambda each: each.target_accuracy)),
+            coverage=info.label_sets.coverage,
         )
 
 
