@@ -470,13 +470,14 @@ def report(
             PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None and is_same else None
         ),
     )
-    if pdf:
+    _print_evaluation(evaluation, folder / REPORT_PAGE)
+    keeps_gates = gates is None or _keeps_gates(gates, evaluation, table, judged_by, folder)
+    if pdf:  # once the page shows the gates
         from vision.evaluate.report.pdf import print_pdf
 
         with spinner("printing"):
             print_pdf(folder / REPORT_PAGE, folder / "report.pdf")
-    _print_evaluation(evaluation, folder / REPORT_PAGE)
-    if gates is not None and not _keeps_gates(gates, evaluation, table, judged_by, folder):
+    if not keeps_gates:
         raise typer.Exit(EXIT_GATE_FAILED)
 
 
@@ -757,12 +758,15 @@ def _keeps_gates(
 ) -> bool:
     """Judge, write and print the gates; whether all are kept."""
     from vision.evaluate.gates import gates_table, judge_gates, write_gates
+    from vision.evaluate.outputs import REPORT_PAGE
+    from vision.evaluate.report.render import show_gates
     from vision.evaluate.summary import SUMMARY_FILE, evaluation_markdown
     from vision.files import write_whole_text
 
     results = judge_gates(gates, evaluation, table, judged_by)
     write_gates(results, folder, title=evaluation.title)
     write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, judged_by, results))
+    show_gates(folder / REPORT_PAGE, results)
     print(printable(gates_table(results)))
     return all(result.passed for result in results)
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from vision.evaluate.charts import answer_panels, draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
 from vision.evaluate.evaluation import LEVELS, Evaluation, PictureFigures, evaluate_predictions
 from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
+from vision.evaluate.gates import GATES_FILE, GateReport, GateResult
 from vision.evaluate.report.render import render_report
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.report.review_rows import Overlay
@@ -83,8 +84,9 @@ def write_evaluation(
         known=known,
         seed=seed,
     )
+    gates = recorded_gates(folder, evaluation)
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
-    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy))
+    write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy, gates))
     class_ids = evaluation.matrix("class").true_ids
     write_whole_text(folder / TAXONOMY_FILE, taxonomy.restricted_to(class_ids).model_dump_json(indent=1) + "\n")
     for level in LEVELS:
@@ -110,6 +112,7 @@ def write_evaluation(
         charts=charts,
         settings=settings,
         overlays=overlays,
+        gates=gates,
     )
     return evaluation
 
@@ -172,6 +175,17 @@ def recorded_evaluation(folder: Path) -> Evaluation | None:
         return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def recorded_gates(folder: Path, evaluation: Evaluation) -> tuple[GateResult, ...]:
+    """What became of the gates that the evaluation in this folder was held to, if it is of the same rows."""
+    earlier = recorded_evaluation(folder)
+    if earlier is None or not earlier.rows_digest or earlier.rows_digest != evaluation.rows_digest:
+        return ()
+    try:
+        return GateReport.model_validate_json((folder / GATES_FILE).read_bytes()).results
+    except (OSError, ValidationError):
+        return ()
 
 
 def recorded_taxonomy(folder: Path) -> Taxonomy | None:

@@ -154,6 +154,11 @@ def slice_figures(
     return _with_corrected([_figures(*each, outcomes) for each in zip(cut, sums, p_values, strict=True)])
 
 
+def slice_codes(table: pl.DataFrame, properties: pl.DataFrame | None) -> list[Ints]:
+    """(N,) position of each picture's value, -1 without one, for each of `slice_figures` of the same arguments."""
+    return [each.codes for each in _cut_properties(table, properties)]
+
+
 def slice_columns(table: pl.DataFrame) -> list[str]:
     """Columns of a table of predictions that neither the manifest's contract nor a prediction row has."""
     known = {*COLUMNS, *RESERVED_COLUMNS, *Prediction.__dataclass_fields__}
