@@ -12,8 +12,8 @@ from command_line import run_vision
 from PIL import Image
 
 from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, save_manifest, truth_columns
-from vision.errors import PredictionsError
-from vision.evaluate.report.suspicious import PAGE_FILE, PICTURES_DIR, write_copy, write_suspicious_page
+from vision.errors import OutputError, PredictionsError
+from vision.evaluate.report.suspicious import PICTURES_DIR, write_copy, write_suspicious_page
 from vision.evaluate.suspicious_listing import (
     ListedLabel,
     count_trained_on,
@@ -23,6 +23,7 @@ from vision.evaluate.suspicious_listing import (
     write_list,
 )
 from vision.files import sha256_of_file
+from vision.pages import PAGE_FILE
 from vision.predictions import ClassProbability, Prediction, load_predictions, predictions_table, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
 
@@ -93,6 +94,15 @@ def write_page(manifest: Manifest, folder: Path, *, most: int = 100, num_trained
     )
     assert page == folder / PAGE_FILE
     return page.read_text(encoding="utf-8")
+
+
+def test_a_page_of_another_origin_is_not_replaced_but_an_earlier_one_is(tmp_path: Path) -> None:
+    manifest = write_data_set(tmp_path / "data")
+    assert write_page(manifest, tmp_path / "own") == write_page(manifest, tmp_path / "own")
+    (tmp_path / PAGE_FILE).write_text("<h1>mine</h1>")
+    with pytest.raises(OutputError, match=r"index\.html: another page is here already"):
+        write_page(manifest, tmp_path)
+    assert (tmp_path / PAGE_FILE).read_text() == "<h1>mine</h1>"
 
 
 def test_planted_labels_are_listed_with_group_and_source(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def data_duplicates(
         Path | None, typer.Option("--grouped", help="With --group: the manifest to write, instead of MANIFEST itself.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --grouped: replace another file that is there.")
+        bool, typer.Option("--overwrite", help="Replace files that are there at --output and --grouped.")
     ] = False,
     is_strict: Annotated[
         bool, typer.Option("--strict", help="Count pairs that are only similar or alike as copies, too.")
@@ -85,14 +85,18 @@ def data_duplicates(
     manifest = load_manifest(manifest_path)
     check_splits(manifest)
     found = _found(manifest, model, min_similarity, is_strict=is_strict, cache=cache)
-    _print_summary(found)
+    told = []  # printed when all is written, whoever reads it or stops reading
     if output is not None:
         save_pairs(found, output)
-        print(f"{output}: {len(found.pairs)} pairs")
+        told.append(f"{output}: {len(found.pairs)} pairs")
     if page_dir is not None:
-        print(write_duplicate_page(found, page_dir))
+        told.append(str(write_duplicate_page(found, page_dir)))
     if group:
-        _write_groups(found, grouped_path or manifest_path)
+        told.append(_write_groups(found, grouped_path or manifest_path))
+    _print_summary(found)
+    print("\n".join(map(printable, told)), end="\n" * bool(told))
+    if group and found.num_leaks:
+        say("warning: the splits are as they were; divide anew with vision data split")
     if found.num_leaks:
         raise typer.Exit(3)
     if found.seen.faults:
@@ -103,13 +107,15 @@ def _check_paths(
     manifest_path: Path, output: Path | None, page_dir: Path | None, grouped_path: Path | None, *, overwrite: bool
 ) -> None:
     """Refuse places that cannot be written to before pictures are read, which may take minutes."""
-    from vision.data.duplication.pages import check_pairs_path
+    from vision.data.duplication.pages import GENERATOR, check_pairs_path
+    from vision.pages import check_may_write_page
 
     if output is not None:
         check_pairs_path(output)
         refuse_overwriting_input(output, manifest_path)
-    if page_dir is not None and page_dir.exists() and not page_dir.is_dir():
-        raise UsageError(f"{page_dir}: is a file; --page takes a folder")
+        refuse_existing(output, overwrite=overwrite)
+    if page_dir is not None:
+        check_may_write_page(page_dir, GENERATOR)
     if grouped_path is None:
         return
     if grouped_path.parent.resolve() != manifest_path.parent.resolve():
@@ -195,12 +201,11 @@ def _print_summary(found: Duplicates) -> None:
     )
 
 
-def _write_groups(found: Duplicates, path: Path) -> None:
+def _write_groups(found: Duplicates, path: Path) -> str:
+    """Write the clusters into groups; what is told of it."""
     from vision.data.manifest import copy_with_column
 
     groups, num_changed = found.merged_groups()
     if num_changed or path.resolve() != found.manifest.path.resolve():
         copy_with_column(found.manifest.path, path, "group", groups)
-    print(f"{path}: {num_changed} rows have another group than before")
-    if found.num_leaks:
-        say("warning: the splits are as they were; divide anew with vision data split")
+    return f"{path}: {num_changed} rows have another group than before"

@@ -85,14 +85,15 @@ def write_split(manifest_path: Path, output: Path, settings: SplitSettings, *, d
         manifest = load_manifest(manifest_path, settings.columns)
         check_can_be_split(manifest, settings.novel)
         splitting = split_manifest(manifest, settings)
-    tell(splitting)
     if dry_run:
+        tell(splitting)
         print(f"{manifest_path}: nothing written (--dry-run)")
         return
     if output.resolve().parent != manifest_path.resolve().parent:
         say(f"warning: {output}: paths in a manifest are relative to its folder; put it beside {manifest_path}")
     with spinner("writing"):
         copy_with_column(manifest_path, output, "split", splitting.manifest.table["split"])
+    tell(splitting)  # after it is written, as who reads it may stop after the first lines
     print(f"{output}: {len(manifest.table):,} rows, {splitting.num_kept:,} of them kept their split")
 
 

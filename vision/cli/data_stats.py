@@ -61,16 +61,17 @@ def data_stats(
         raise UsageError("--per-class and --seed choose the pictures of the page; say where it goes with --page DIR")
     from vision.data.licences import LicencePolicy
     from vision.data.manifest import load_manifest
-    from vision.data.statistics.page import check_may_write_page
+    from vision.data.statistics.page import GENERATOR
     from vision.data.statistics.statistics import data_set_statistics
     from vision.files import write_whole_text
+    from vision.pages import check_may_write_page
     from vision.taxonomy import load_taxonomy
 
     for written in (output, page):
         if written is not None:
             refuse_overwriting_input(written, manifest_path)
     if page is not None:
-        check_may_write_page(page)
+        check_may_write_page(page, GENERATOR)
     taxonomy = load_taxonomy(taxonomy_path)
     with spinner("counting"):
         manifest = load_manifest(manifest_path)

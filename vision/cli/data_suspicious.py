@@ -36,7 +36,7 @@ def data_suspicious(
     from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
     from vision.errors import InputPathError, OutputError
-    from vision.evaluate.report.suspicious import write_suspicious_page
+    from vision.evaluate.report.suspicious import GENERATOR, write_suspicious_page
     from vision.evaluate.suspicious_listing import (
         count_trained_on,
         listed_labels,
@@ -44,6 +44,7 @@ def data_suspicious(
         with_labels_of_now,
         write_list,
     )
+    from vision.pages import check_may_write_page
     from vision.predictions import load_predictions
     from vision.taxonomy import load_taxonomy
 
@@ -55,6 +56,8 @@ def data_suspicious(
             "above 0: vision train CONFIG --set train.folds=5"
         )
     refuse_overwriting_input(output, manifest_path, predictions_path)
+    if page_dir is not None:
+        check_may_write_page(page_dir, GENERATOR)
     taxonomy, manifest = load_taxonomy(taxonomy_path), load_manifest(manifest_path)
     check_labelled_table(manifest, taxonomy)
     table, num_changed = with_labels_of_now(load_predictions(predictions_path), manifest)

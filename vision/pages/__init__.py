@@ -14,6 +14,7 @@ from vision.errors import OutputError
 
 PAGE_FILE = "index.html"
 PERCENT = "\N{NO-BREAK SPACE}%"
+_LONG = 80
 _LATIN = re.compile(r"[\x00-\u024f]*")
 _ISOLATES = re.compile(r"[\u2066-\u2069]")
 
@@ -67,7 +68,12 @@ def percent(value: float | None) -> str:
 
 
 def bdi(text: str) -> Markup:
-    """A text from data as an element, so that its direction of writing cannot turn the text around it."""
+    """A text from data as an element, so that its direction of writing cannot turn the text around it.
+
+    Of long ones a few lines are shown, and all of it under a pointer.
+    """
+    if len(text) > _LONG:
+        return Markup('<bdi class="long" title="{0}">{0}</bdi>').format(text)
     return Markup("<bdi>{}</bdi>").format(text)
 
 

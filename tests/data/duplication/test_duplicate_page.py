@@ -96,6 +96,14 @@ def test_the_page_has_a_thumbnail_for_each_picture_shown(found: Duplicates, tmp_
     assert all(f'src="thumbnails/{name}"' in text for name in names)
 
 
+def test_a_page_of_another_origin_is_not_replaced_but_an_earlier_one_is(found: Duplicates, tmp_path: Path) -> None:
+    write_duplicate_page(found, write_duplicate_page(found, tmp_path / "own").parent)
+    (tmp_path / "index.html").write_text("<h1>mine</h1>")
+    with pytest.raises(OutputError, match=r"index\.html: another page is here already"):
+        write_duplicate_page(found, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "<h1>mine</h1>"
+
+
 def test_the_page_tells_how_many_pairs_it_leaves_out(
     found: Duplicates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +176,7 @@ def test_a_broken_picture_is_told_with_its_line_and_exits_with_1_where_there_is_
     ("arguments", "message"),
     [
         (("-o", "manifest.csv"), "is the input itself"),
+        (("-o", "there.csv"), "use --overwrite"),
         (("--group", "--grouped", "there.csv"), "use --overwrite"),
         (("--group", "--grouped", "new.csv", "-o", "new.csv"), "give two paths"),
         (("-o", "pairs.txt"), "written to .csv or .json"),
@@ -175,6 +184,7 @@ def test_a_broken_picture_is_told_with_its_line_and_exits_with_1_where_there_is_
         (("--group", "--grouped", "elsewhere/new.csv"), "is in another folder"),
         (("--group", "--grouped", "new.txt"), "end it in '.csv'"),
         (("--page", "manifest.csv"), "--page takes a folder"),
+        (("--page", "site"), "index.html: another page is here already"),
         (("--model", "nowhere"), "nowhere"),
         (("--min-similarity", "0.9"), "give --model too"),
     ],
@@ -188,6 +198,8 @@ def test_mistakes_are_told_before_pictures_are_read(
 ) -> None:
     (tmp_path / "manifest.csv").write_text("file_name,label\na.jpg,tor-m1\n")
     (tmp_path / "there.csv").touch()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<h1>mine</h1>")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(VisionError, match=message):
         data_app(["duplicates", "manifest.csv", *arguments], standalone_mode=False)

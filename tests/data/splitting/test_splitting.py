@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -456,6 +459,16 @@ def test_the_command_fills_in_the_split_and_changes_nothing_else(tmp_path: Path,
     assert after.table["split"].value_counts(sort=True)["count"].to_list() == [14, 3, 3]
     assert "m." in done.stdout
     assert "20 rows, 0 of them kept their split" in done.stdout
+
+
+def test_the_manifest_is_split_though_nobody_reads_what_is_told(tmp_path: Path) -> None:
+    manifest = written(tmp_path, rows_of("a", [None] * 20))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "vision", "data", "split", str(manifest.path)]
+    subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert load_manifest(manifest.path).table["split"].null_count() == 0
 
 
 def test_a_dry_run_writes_nothing_and_prints_the_table(tmp_path: Path) -> None:

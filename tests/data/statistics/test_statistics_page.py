@@ -14,8 +14,8 @@ from vision.data.manifest import Manifest, load_manifest, manifest_from_rows, sa
 from vision.data.statistics.contact_sheets import choose_pictures, make_tiles
 from vision.data.statistics.figures import AgeStatistics, YearCount
 from vision.data.statistics.page import (
+    GENERATOR,
     Bar,
-    check_may_write_page,
     compact_count,
     drawn_bars,
     safe_address,
@@ -25,6 +25,7 @@ from vision.data.statistics.page import (
 )
 from vision.data.statistics.statistics import data_set_statistics
 from vision.errors import OutputError
+from vision.pages import check_may_write_page
 from vision.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
@@ -127,9 +128,9 @@ def test_a_later_page_replaces_an_earlier_one_with_its_thumbnails(tmp_path: Path
 def test_a_page_of_another_origin_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>mine</h1>", encoding="utf-8")
     with pytest.raises(OutputError, match=r"index\.html: another page"):
-        check_may_write_page(tmp_path)
+        check_may_write_page(tmp_path, GENERATOR)
     with pytest.raises(OutputError, match="a file, not a folder"):
-        check_may_write_page(tmp_path / "index.html")
+        check_may_write_page(tmp_path / "index.html", GENERATOR)
 
 
 def test_gaps_between_years_are_empty_bars() -> None:

@@ -16,12 +16,15 @@ from vision.data.duplication.pairs import PairKind
 from vision.data.thumbnails import thumbnail_jpeg
 from vision.errors import ImageError, OutputError
 from vision.files import whole_file, write_whole_text
-from vision.pages import page_environment
+from vision.pages import PAGE_FILE, check_may_write_page, page_environment
 
 MAX_PAIRS = 500
 """Pairs that the page shows; the table has them all."""
 
 PAIR_ENDINGS = (".csv", ".json")
+
+GENERATOR = "vision data duplicates"
+"""Stands in the head of a page."""
 
 KIND_TEXTS = {
     PairKind.BYTES: "the files are equal, byte for byte",
@@ -107,13 +110,15 @@ def write_duplicate_page(found: Duplicates, folder: Path) -> Path:
     """Write `index.html` and its thumbnails into a folder; return the page's path.
 
     Raises:
-        OutputError: The folder cannot be made or written to.
+        OutputError: The folder has a page of another origin, or cannot be made or written to.
     """
+    check_may_write_page(folder, GENERATOR)
     rows = found.pairs.head(MAX_PAIRS).to_dicts()
     thumbnails = _write_thumbnails(found, {row[end] for row in rows for end in ("row", "other")}, folder)
-    page = folder / "index.html"
+    page = folder / PAGE_FILE
     template = page_environment("vision.data", number=_number).get_template("duplicates.html.j2")
     text = template.render(
+        generator=GENERATOR,
         title=found.manifest.folder.resolve().name,
         manifest_path=str(found.manifest.path),
         summary=summary_of(found),

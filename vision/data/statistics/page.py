@@ -11,11 +11,10 @@ from vision.data.one_line import plain_line
 from vision.data.statistics.contact_sheets import ShownPicture, Tile
 from vision.data.statistics.figures import AgeStatistics, DataSetStatistics, LabelStatistics, SizeStatistics
 from vision.data.statistics.findings import SPLIT_NAMES, findings, largest_labels, splits_that_occur
-from vision.errors import OutputError
 from vision.files import whole_file, write_whole_text
-from vision.pages import page_environment
+from vision.pages import PAGE_FILE, check_may_write_page, page_environment
 
-PAGE_FILE, THUMBNAILS_DIR = "index.html", "thumbnails"
+THUMBNAILS_DIR = "thumbnails"
 
 GENERATOR = "vision data stats"
 """Stands in the head of a page, so that the next one knows what it may replace."""
@@ -70,19 +69,6 @@ class _Shown:
     fault: str
 
 
-def check_may_write_page(folder: Path) -> None:
-    """Refuse to write over anything but an earlier page of statistics.
-
-    Raises:
-        OutputError: The folder is a file, or has an `index.html` of another origin.
-    """
-    page = folder / PAGE_FILE
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: a file, not a folder; choose another with --page")
-    if page.exists() and not _is_own_page(page):
-        raise OutputError(f"{page}: another page is here already; choose another folder with --page")
-
-
 def write_statistics_page(
     statistics: DataSetStatistics,
     sheets: Mapping[str | None, Sequence[Tile]],
@@ -101,7 +87,7 @@ def write_statistics_page(
     Raises:
         OutputError: The folder holds something else, or cannot be written to.
     """
-    check_may_write_page(folder)
+    check_may_write_page(folder, GENERATOR)
     if (folder / PAGE_FILE).exists():
         for stale in (folder / THUMBNAILS_DIR).glob("[0-9]" * 6 + ".jpg"):
             stale.unlink()
@@ -177,11 +163,6 @@ def compact_count(count: int) -> str:
             value = count / unit
             return f"{value:.1f}{letter}" if value < 9.95 else f"{value:.0f}{letter}"
     return str(count)
-
-
-def _is_own_page(page: Path) -> bool:
-    with page.open("rb") as stream:
-        return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(2000)
 
 
 def _write_tile(tile: Tile, folder: Path, address: str) -> _Shown:

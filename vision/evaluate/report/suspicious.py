@@ -19,9 +19,13 @@ from vision.evaluate.report.pages import report_environment
 from vision.evaluate.suspicious_labels import SuspiciousLabelFigures
 from vision.evaluate.suspicious_listing import ImagePaths, ListedLabel
 from vision.files import whole_file, write_whole_text
+from vision.pages import PAGE_FILE, check_may_write_page
 from vision.taxonomy import Taxonomy
 
-PAGE_FILE, PICTURES_DIR = "index.html", "pictures"
+PICTURES_DIR = "pictures"
+GENERATOR = "vision data suspicious"
+"""Stands in the head of a page, so that the next one knows what it may replace."""
+
 LARGE_PX, SMALL_PX = 800, 300
 NUM_EXAMPLES = 2
 _MOST_CANDIDATES = 20  # of each class; so many are tried for pictures of other groups that can be read
@@ -108,7 +112,11 @@ def write_suspicious_page(
         most: Labels that are shown.
         num_trained_on: Pictures that the model was trained on.
         on_progress: Told of each picture that is done.
+
+    Raises:
+        OutputError: The folder has a page of another origin, or cannot be written to.
     """
+    check_may_write_page(folder, GENERATOR)
     pictures_dir = folder / PICTURES_DIR
     for stale in pictures_dir.glob(f"{'[0-9a-f]' * _NAME_LENGTH}-*.jpg"):
         stale.unlink()
@@ -121,6 +129,7 @@ def write_suspicious_page(
     write_whole_text(
         folder / PAGE_FILE,
         page.render(
+            generator=GENERATOR,
             title=manifest.folder.resolve().name,
             shown=shown,
             num_labels=len(labels),
