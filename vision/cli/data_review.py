@@ -284,6 +284,12 @@ def _print_applied(applied: AppliedReview, output: Path, dropped_path: Path) -> 
 
 def _tell_carried(carried: CarriedReview, output: Path, manifest_path: Path) -> None:
     say(f"{carried.num_carried} pictures stood there before; splits, groups and columns that they had are carried over")
+    if carried.divided_groups:
+        say(
+            f"{len(carried.divided_groups)} groups there stood in several splits, as where a new picture is a copy of "
+            f"two old ones; their pictures have the groups of {manifest_path} again:"
+        )
+        _name(carried.divided_groups)
     if carried.labels_kept:
         say(f"{len(carried.labels_kept)} labels were changed in {output} itself and stay:")
         _name(carried.labels_kept)

@@ -68,6 +68,17 @@ def test_a_new_picture_of_a_group_that_was_joined_to_another_follows_it(tmp_path
     assert _cells(carried, "group") == {"a": "Ann", "b": "Ann", "c": "Ann", "d": "Cid"}
 
 
+def test_a_group_that_stands_in_several_splits_is_that_of_the_manifest_again(tmp_path: Path) -> None:
+    rows = [_row("a", group="Ann"), _row("b", group="Bob"), _row("c", group="Cid"), _row("d", group="Dan")]
+    split = ["train", "test", "train", None]  # a picture without a split divides no group
+    joined = ["Ann", "Ann", "Cid", "Cid"]
+    old = [{**row, "split": s, "group": g} for row, s, g in zip(rows, split, joined, strict=True)]
+    carried = _carried(tmp_path, rows, old)
+    assert _cells(carried, "group") == {"a": "Ann", "b": "Bob", "c": "Cid", "d": "Cid"}
+    assert _cells(carried, "split") == dict(zip("abcd", split, strict=True))
+    assert carried.divided_groups == ("Ann",)
+
+
 def test_a_label_that_was_mended_in_the_output_stays_and_one_that_a_decision_made_follows_the_decisions(
     tmp_path: Path,
 ) -> None:

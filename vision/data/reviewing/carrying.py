@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from vision.data.manifest import COLUMNS, Manifest, load_manifest
+from vision.data.manifest import COLUMNS, Manifest, divided_groups, load_manifest
 from vision.data.reviewing.applying import AppliedReview, dropped_path
 from vision.data.reviewing.decisions import ReviewLine
 from vision.errors import OutputError
@@ -32,12 +32,14 @@ class CarriedReview:
     Attributes:
         applied: With the earlier output's splits, groups and columns.
         num_carried: Pictures that stood in the earlier output, the same byte for byte.
+        divided_groups: Groups of the earlier output that stood in several splits; they were not carried over.
         labels_kept: Labels that were changed in the earlier output itself and stay, one line each.
         gone: Rows of the earlier output that the manifest has no more.
     """
 
     applied: AppliedReview
     num_carried: int
+    divided_groups: tuple[str, ...]
     labels_kept: tuple[str, ...]
     gone: tuple[str, ...]
 
@@ -85,12 +87,17 @@ def carry_over(
     what the manifest leaves empty. A new picture of a group that has got another name since gets that name too. A label
     that neither the manifest nor a decision can have made was changed by hand, and stays.
 
+    A group that stands in several splits was made after the split, as where a new picture is a copy of two old ones.
+    Nothing could be dealt any more, also when the new picture is rejected: its rows get the manifest's groups back.
+
     Args:
         applied: What a review makes of the manifest now.
         earlier: Of `earlier_output`.
         manifest: The manifest that the review is of.
         lines: Its decisions, those that were taken back too.
     """
+    divided = divided_groups(earlier.filter(pl.col("split").is_not_null()))["group"].to_list()
+    earlier = earlier.with_columns(group=pl.when(~pl.col("group").is_in(divided)).then(pl.col("group")))
     possible = _possible_labels(manifest, lines)
     kept, num_kept = _with_earlier(applied.kept, earlier)
     dropped, num_dropped = _with_earlier(applied.dropped, earlier)
@@ -100,6 +107,7 @@ def carry_over(
     return CarriedReview(
         replace(applied, kept=kept, dropped=dropped.select(pl.exclude(told), pl.col(told))),
         num_kept + num_dropped,
+        tuple(divided),
         labels_kept,
         tuple(name for name in earlier["file_name"] if name not in known),
     )
