@@ -6,6 +6,11 @@ have; a hook in the wiki's settings stands in for it and reads the same fields f
 
     python scripts/loopback_wiki.py wiki ../shared/photos/manifest.csv     # makes it, serves it until Ctrl-C
     vision data fetch wiki/sources.yaml -o fetched                         # in another terminal
+    vision data fetch wiki/all_kinds.yaml -o all_kinds                     # every kind of query, and scaled pictures
+
+Every third picture of a class lies in a subcategory, and one of each has an old name that leads to it. `all_kinds.yaml`
+asks for a category without its subcategories, for a subcategory alone, by a search, by names of which one is an old one
+(a redirect), and for a width.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,7 @@ from vision.data.manifest import Manifest, load_manifest
 from vision.errors import InputPathError, VisionError
 from vision.files import write_whole_text
 
+SCALED_PX = 250
 PROGRAM_DIR = Path("/usr/share/mediawiki")
 ROOT_CATEGORY = "Vehicles on this wiki"
 
@@ -119,7 +126,8 @@ class Wiki:
         folder = {"wiki_dir": self.folder}
         write_whole_text(self.folder / "router.php", _ROUTER % folder)
         self._upload(manifest, written + _SETTINGS % folder)
-        write_whole_text(self.folder / "sources.yaml", self._sources(manifest))
+        write_whole_text(self.folder / "sources.yaml", self._sources(_by_category(manifest)))
+        write_whole_text(self.folder / "all_kinds.yaml", self._sources(_by_all_kinds(manifest), width=SCALED_PX))
         write_whole_text(self.settings_path, written + _SETTINGS % folder)  # last: it says that all is there
 
     def serve(self) -> None:
@@ -133,10 +141,9 @@ class Wiki:
         write_whole_text(settings_path, settings)
         uploads_dir = self.folder / "uploads"
         uploads_dir.mkdir(exist_ok=True)
-        for row in manifest.table.iter_rows(named=True):
-            source = manifest.image_path(row["file_name"])
-            target = uploads_dir / f"Photograph {source.name}"
-            shutil.copyfile(source, target)
+        for name, row in _named(manifest):
+            target = uploads_dir / name
+            shutil.copyfile(manifest.image_path(row["file_name"]), target)
             write_whole_text(target.with_suffix(".txt"), _page_of(row))
         for row in _unusable_rows(manifest):
             target = uploads_dir / f"{row['title']}.png"
@@ -146,8 +153,13 @@ class Wiki:
         self._php("importImages", *conf, "--comment-ext=txt", str(uploads_dir))
         for label in manifest.table["label"].unique().sort():
             self._edit(conf, f"Category:{_category(label)}", f"[[Category:{ROOT_CATEGORY}]]")
+            self._edit(conf, f"Category:{_subcategory(label)}", f"[[Category:{_category(label)}]]")
         self._edit(conf, f"Category:{ROOT_CATEGORY}", "All of them.")
+        for label in manifest.table["label"].unique().sort():
+            for name in _names_of(manifest, label)[3:4]:
+                self._edit(conf, f"File:{_old_name(name)}", f"#REDIRECT [[File:{name}]]")
         self._php("runJobs", *conf)
+        self._php("rebuildtextindex", *conf)  # what a search looks in
 
     def _edit(self, conf: Sequence[str], title: str, text: str) -> None:
         self._php("edit", *conf, title, typed=text)
@@ -159,7 +171,13 @@ class Wiki:
             said = (done.stdout + done.stderr).strip().splitlines()[-3:]
             raise InputPathError(f"{self.folder}: MediaWiki's {script} failed: {' '.join(said)}")
 
-    def _sources(self, manifest: Manifest) -> str:
+    def _sources(self, queries: Sequence[tuple[str, str]], width: int | None = None) -> str:
+        """A sources.yaml.
+
+        Args:
+            queries: Class and query, as YAML.
+            width: px that the wiki scales to.
+        """
         lines = [
             "# Written by scripts/loopback_wiki.py.",
             "version: 1",
@@ -168,11 +186,50 @@ class Wiki:
             f"    api: http://127.0.0.1:{self.port}/api.php",
             "    allowed_hosts: [127.0.0.1]",
             "    min_interval_s: 0",
+            *([f"defaults: {{width: {width}}}"] if width else []),
             "classes:",
         ]
-        for label in manifest.table["label"].unique().sort():
-            lines += [f"  {label}:", f"    - category: {_category(label)}", "      source: loopback"]
+        for label, query in queries:
+            lines += [f"  {label}:", f"    - {query}", "      source: loopback"]
         return "\n".join(lines) + "\n"
+
+
+def _named(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name of each picture on the wiki, and its row; every third of a class is for the subcategory."""
+    numbers: Counter[str] = Counter()
+    for row in manifest.table.iter_rows(named=True):
+        numbers[row["label"]] += 1
+        is_below = numbers[row["label"]] % 3 == 0
+        category = _subcategory(row["label"]) if is_below else _category(row["label"])
+        yield f"Photograph {Path(row['file_name']).name}", {**row, "category": category}
+
+
+def _names_of(manifest: Manifest, label: str) -> list[str]:
+    return [name for name, row in _named(manifest) if row["label"] == label]
+
+
+def _by_category(manifest: Manifest) -> list[tuple[str, str]]:
+    return [(label, f"category: {_category(label)}") for label in manifest.table["label"].unique().sort()]
+
+
+def _by_all_kinds(manifest: Manifest) -> list[tuple[str, str]]:
+    """A query of another kind for each class in turn."""
+    queries = []
+    for number, label in enumerate(manifest.table["label"].unique().sort()):
+        names = _names_of(manifest, label)
+        kinds = (
+            f"category: {_category(label)}\n      depth: 0",
+            f"category: {_subcategory(label)}",
+            f"search: {label}\n      limit: 100",
+            f"files: [{', '.join((*names[:3], *map(_old_name, names[3:4])))}]",
+        )
+        queries.append((label, kinds[number % len(kinds)]))
+    return queries
+
+
+def _old_name(name: str) -> str:
+    """The name that a file had before it was moved."""
+    return f"Old {name}"
 
 
 def _unusable_rows(manifest: Manifest) -> list[dict[str, Any]]:
@@ -180,13 +237,24 @@ def _unusable_rows(manifest: Manifest) -> list[dict[str, Any]]:
     first, second = manifest.table.head(2).rows(named=True)
     closed = "https://creativecommons.org/licenses/by-nc/4.0/"
     return [
-        first | {"title": "Without a licence", "licence": None, "licence_url": None},
-        second | {"title": "Not for sale", "licence": "CC BY-NC 4.0", "licence_url": closed},
+        first
+        | {"title": "Without a licence", "licence": None, "licence_url": None, "category": _category(first["label"])},
+        second
+        | {
+            "title": "Not for sale",
+            "licence": "CC BY-NC 4.0",
+            "licence_url": closed,
+            "category": _category(second["label"]),
+        },
     ]
 
 
 def _category(label: str) -> str:
     return f"Photographs of {label}"
+
+
+def _subcategory(label: str) -> str:
+    return f"More photographs of {label}"
 
 
 def _page_of(row: dict[str, Any]) -> str:
@@ -200,7 +268,7 @@ def _page_of(row: dict[str, Any]) -> str:
             f"|LicenseShortName = {row['licence'] or ''}",
             f"|LicenseUrl = {row['licence_url'] or ''}",
             "}}",
-            f"[[Category:{_category(row['label'] or '')}]]",
+            f"[[Category:{row['category']}]]",
         ]
     )
 
