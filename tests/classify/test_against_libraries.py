@@ -1,7 +1,9 @@
 """The same inputs through our formulas and through well-kept libraries: the same numbers.
 
 mapie for label sets, pytorch-ood for novelty scores, torchmetrics for the calibration error, scikit-learn for the
-temperature. Where ours does more (shrinkage, a prior) that is switched off; the tests of each module show what it adds.
+temperature, scipy's general search for vector scaling. Where ours does more (shrinkage, a prior) that is switched off;
+the tests of each module show what it adds. mapie chooses lambda and k_reg of its regularised sets itself, so those are
+compared with the authors' algorithms, written down step by step.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from mapie.classification import SplitConformalClassifier
 from mapie.conformity_scores import APSConformityScore
 from numpy.typing import NDArray
 from pytorch_ood.detector import KNN, RMD, EnergyBased, Entropy, MaxSoftmax
+from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -23,6 +26,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from vision.classify import label_sets, novelty
 from vision.evaluate.calibration_metrics import expected_calibration_error, nll_losses, reliability_bins
 from vision.train import probe
+from vision.train.decision_fitting import vector_calibration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -105,6 +109,54 @@ def test_label_sets_without_regularisation_are_those_of_mapie(coverage: float) -
     assert rule.quantiles[0] == pytest.approx(score.quantiles_[0], abs=1e-6)
 
 
+def scores_of_the_paper(
+    probabilities: Floats, truth: Ints, uniforms: Floats, penalty: float, k_reg: int
+) -> list[float]:
+    """Algorithm 2 of Angelopoulos et al. 2021 (arXiv 2009.14193), randomised: a conformity score for each picture."""
+    scores = []
+    for row, true_class, uniform in zip(probabilities, truth, uniforms, strict=True):
+        order = sorted(range(len(row)), key=lambda index: -row[index])
+        rank = order.index(true_class) + 1
+        score = sum(row[index] for index in order[: rank - 1]) + uniform * row[true_class]
+        scores.append(score + penalty * max(rank - k_reg, 0))
+    return scores
+
+
+def set_of_the_paper(row: Floats, uniform: float, tau: float, penalty: float, k_reg: int) -> set[int]:
+    """Algorithm 3: the most probable classes, the last one by a draw."""
+    order = sorted(range(len(row)), key=lambda index: -row[index])
+    totals = [
+        sum(row[index] for index in order[:size]) + penalty * max(size - k_reg, 0) for size in range(1, len(row) + 1)
+    ]
+    size = min(sum(total <= tau for total in totals) + 1, len(row))
+    last = row[order[size - 1]]
+    room = (tau - (totals[size - 1] - last)) / last
+    return set(order[: size if uniform <= room else size - 1])
+
+
+@pytest.mark.parametrize(("penalty", "k_reg"), [(0.01, 2), (0.2, 1)])
+def test_regularised_label_sets_are_those_of_the_paper(penalty: float, k_reg: int) -> None:
+    logits, truth = logits_and_truth(600, seed=3)
+    probabilities = softmax(logits / 3)  # unsure enough for sets beyond k_reg
+    digests = [f"picture {row}" for row in range(600)]
+    rule = label_sets.fit_label_sets(
+        probabilities[:300], truth[:300], digests[:300], coverage=0.9, regularisation=penalty, k_reg=k_reg,
+        allow_empty=True,
+    )  # fmt: skip
+    uniforms = label_sets.picture_uniforms(digests, rule.seed)
+    tau = sorted(scores_of_the_paper(probabilities[:300], truth[:300], uniforms[:300], penalty, k_reg))[270]
+    assert rule.quantiles == pytest.approx([tau] * NUM_CLASSES)  # 271 = ceil(0.9 * 301)
+    sets = rule.label_sets(probabilities[300:], digests[300:])
+    theirs = [
+        set_of_the_paper(row, uniform, tau, penalty, k_reg)
+        for row, uniform in zip(probabilities[300:], uniforms[300:], strict=True)
+    ]
+    assert [set(np.flatnonzero(row).tolist()) for row in sets] == theirs
+    assert max(map(len, theirs)) > k_reg  # the penalty had a say
+    plain = label_sets.fit_label_sets(probabilities[:300], truth[:300], digests[:300], coverage=0.9, regularisation=0)
+    assert (plain.label_sets(probabilities[300:], digests[300:]) != sets).any()
+
+
 @pytest.mark.parametrize("name", ["max_softmax", "energy", "entropy"])
 def test_logit_scores_are_those_of_pytorch_ood(name: str) -> None:
     logits = logits_and_truth(200)[0] / 3  # its entropy takes probabilities below 1e-7 as that much; here are none
@@ -156,3 +208,23 @@ def test_the_temperature_without_its_prior_is_that_of_scikit_learn(monkeypatch: 
     ours = softmax(logits / temperature)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)  # both searches stop within 1e-5 or so
     assert nll_losses(ours, truth).mean() == pytest.approx(nll_losses(theirs, truth).mean(), abs=1e-6)
+
+
+def test_vector_scaling_without_its_priors_is_what_a_general_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_LOG_TEMPERATURE_DEVIATION", 1e9)
+    logits, truth = logits_and_truth(3000, seed=5)
+    scale, bias = np.linspace(0.5, 1.5, NUM_CLASSES), np.linspace(-1, 1, NUM_CLASSES)
+    stretched = (logits / 1.7 - bias) / scale  # so that scale and bias make the truth's own logits of these
+
+    def loss(parameters: Floats) -> float:
+        scaled = stretched * np.exp(parameters[:NUM_CLASSES]) + parameters[NUM_CLASSES:]
+        return float(nll_losses(softmax(scaled), truth).mean())
+
+    found = minimize(loss, np.zeros(2 * NUM_CLASSES), method="BFGS", options={"gtol": 1e-6})
+    ours = vector_calibration(stretched, truth, deviation=1e6)
+    probabilities = softmax(ours.calibrated_logits(stretched))
+    assert float(nll_losses(probabilities, truth).mean()) == pytest.approx(found.fun, abs=1e-5)
+    np.testing.assert_allclose(ours.scale, np.exp(found.x[:NUM_CLASSES]), rtol=0.01)
+    np.testing.assert_allclose(ours.scale, scale, atol=0.15)
+    centred = ours.bias - ours.bias.mean()  # what is added to all classes changes nothing
+    np.testing.assert_allclose(centred, found.x[NUM_CLASSES:] - found.x[NUM_CLASSES:].mean(), atol=0.01)
