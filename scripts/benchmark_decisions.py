@@ -1,28 +1,32 @@
-"""How long the decision takes beside the network: all that follows on the ONNX graph, for one picture and for many.
+"""How long the decision takes beside the network: all that follows on the ONNX graph, one by one and in blocks.
 
     python scripts/benchmark_decisions.py runs/photos/bundle photo.jpg --runs 200
 
 The engine itself runs, with a stopwatch around its steps. Times are of the thread's processor, so that other programs
-on the machine do not count, and medians over the pictures.
+on the machine do not count but for what they push out of the caches, and medians over the pictures. One by one is
+`Engine.classify`; `vision classify` and `vision evaluate` decide in blocks, as `Engine.stream` does.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from vision.bundle import load_bundle
 from vision.classify import engine as engine_module
-from vision.classify.engine import Engine
+from vision.classify.engine import BLOCK, Engine
 
-GRAPH, WHOLE = "graph", "whole picture"
+GRAPH, DECISION = "graph", "decision"
 INPUTS = ("_digest_or_empty", "load_network_input")
-PARTS = {"calibration": "bundle_probabilities", "roll-up and sets": "decide", "similarities": "nearest_similarities"}
+SOFTMAX, SIMILARITIES = "calibrated_probabilities", "nearest_similarities"
+PARTS = (SIMILARITIES, "novelty", SOFTMAX, "nearest", "answer")
 
 
 class Stopwatch:
@@ -58,47 +62,79 @@ def main() -> None:
     """Print medians, the decision's share, and its parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("photo", type=Path)
+    parser.add_argument("photos", type=Path, nargs="+", metavar="photo")
     parser.add_argument("--runs", type=int, default=200)
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
-    engine, watch = Engine(bundle, top_k=len(bundle.info.classes)), Stopwatch()
-    time_steps(engine, watch)
+    engine = Engine(bundle)
+    for photo in arguments.photos:
+        row = engine.classify(photo)
+        if row.status == "error":
+            sys.exit(f"error: {photo}: {row.error}; give pictures that can be read")
     print(f"{len(bundle.info.classes)} classes, embeddings {bundle.reference.embeddings.shape}; milliseconds")
-    for name, run in {"one by one": one_by_one, "side by side": side_by_side}.items():
-        run(engine, arguments.photo, 5)  # warm
-        watch.times.clear()
-        run(engine, arguments.photo, arguments.runs)
-        graph, before = watch.median_ms(GRAPH), sum(map(watch.median_ms, INPUTS))
-        decision = watch.median_ms(WHOLE) - graph - before
-        print(f"{name}: input {before:.3f}, graph {graph:.3f}, decision {decision:.3f}", end="")
-        print(f" ({decision / graph:.1%} of the graph, {decision / watch.median_ms(WHOLE):.1%} of the picture)")
-        for part in (*PARTS, "novelty", "nearest in all"):
-            print(f"    {part:<20}{watch.median_ms(part):>8.3f}")
+    photos = list(islice(cycle(arguments.photos), arguments.runs))
+    for name, run in {"one by one": one_by_one, f"in blocks of {BLOCK}": in_blocks}.items():
+        report(name, measured(engine, photos, run))
+        report(f"{name}, parts timed", measured(engine, photos, run, parts=True), parts=True)
 
 
-def time_steps(engine: Engine, watch: Stopwatch) -> None:
-    """Put the stopwatch around an engine's steps, where they are called."""
-    for name, function in PARTS.items():
-        setattr(engine_module, function, watch.around(name, getattr(engine_module, function)))
-    for function in INPUTS:
+def measured(
+    engine: Engine, photos: Sequence[Path], run: Callable[[Engine, Sequence[Path]], None], *, parts: bool = False
+) -> Stopwatch:
+    """The times of a run, after one of a few pictures that warms up.
+
+    Args:
+        engine: Left as it was.
+        photos: Pictures.
+        run: Classifies them.
+        parts: Whether to time the decision's parts, too, which makes the whole some microseconds slower.
+    """
+    watch = Stopwatch()
+    kept, of_module = dict(vars(engine)), dict(vars(engine_module))
+    for function in (*INPUTS, *((SOFTMAX, SIMILARITIES) if parts else ())):
         setattr(engine_module, function, watch.around(function, getattr(engine_module, function)))
     engine._session = TimedSession(engine._session, watch)
-    engine._nearest = watch.around("nearest in all", engine._nearest)  # type: ignore[method-assign]
-    engine.classify = watch.around(WHOLE, engine.classify)  # type: ignore[method-assign]
-    if engine._meter is not None:
-        engine._meter.rank = watch.around("novelty", engine._meter.rank)  # type: ignore[method-assign]
+    engine._answered = watch.around(DECISION, engine._answered)  # type: ignore[method-assign]
+    if parts:
+        engine._nearest = watch.around("nearest", engine._nearest)  # type: ignore[method-assign]
+        engine._decider.decide = watch.around("answer", engine._decider.decide)  # type: ignore[method-assign]
+        if engine._meter is not None:
+            engine._meter.rank = watch.around("novelty", engine._meter.rank)  # type: ignore[method-assign]
+    try:
+        run(engine, photos[: 2 * BLOCK])
+        watch.times.clear()
+        run(engine, photos)
+    finally:
+        for instance in (engine._decider, engine._meter):
+            for method in ("decide", "rank"):
+                vars(instance).pop(method, None) if instance is not None else None
+        vars(engine).clear()
+        vars(engine).update(kept)
+        vars(engine_module).update(of_module)
+    return watch
 
 
-def one_by_one(engine: Engine, photo: Path, count: int) -> None:
-    """Classify the same picture again and again."""
-    for _ in range(count):
+def report(name: str, watch: Stopwatch, *, parts: bool = False) -> None:
+    """Print one line, or the parts' lines."""
+    if parts:
+        for part in PARTS:
+            print(f"    {part.replace('_', ' '):<26}{watch.median_ms(part):>8.3f}")
+        return
+    graph, decision = watch.median_ms(GRAPH), watch.median_ms(DECISION)
+    before = sum(map(watch.median_ms, INPUTS))
+    print(f"{name}: input {before:.3f}, graph {graph:.3f}, decision {decision:.3f}", end="")
+    print(f" ({decision / graph:.1%} of the graph, {decision / (before + graph + decision):.1%} of the picture)")
+
+
+def one_by_one(engine: Engine, photos: Sequence[Path]) -> None:
+    """Classify each picture by itself."""
+    for photo in photos:
         engine.classify(photo)
 
 
-def side_by_side(engine: Engine, photo: Path, count: int) -> None:
-    """Classify the same picture in the engine's stream."""
-    for _ in engine.stream((str(photo), photo, None) for _ in range(count)):
+def in_blocks(engine: Engine, photos: Sequence[Path]) -> None:
+    """Classify the pictures in the engine's stream."""
+    for _ in engine.stream((str(photo), photo, None) for photo in photos):
         pass
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,8 @@ import polars as pl
 import pytest
 from rich.console import Console, RenderableType
 
+from vision.classify.decision import DecisionRules
+from vision.classify.label_sets import LabelSetRule
 from vision.console import (
     MOST_ROWS_IN_FULL,
     class_page,
@@ -34,6 +38,8 @@ ROW = Prediction(
     reason="most probable class",
     top=(ClassProbability("tor-m1", 0.75), ClassProbability("tor-m2", 0.2), ClassProbability("buk", 0.05)),
     nearest=(NearestImage("train/n.jpg", "tor-m1", 0.876, "Tor, by A. Author, CC-BY-4.0"),),
+    label_set=("tor-m1", "tor-m2"),
+    novelty_rank=0.72,
     cues=("mesh dish or flat plate",),
 )
 FAILED = Prediction("b.jpg", "", "error", error="the file is empty (0 bytes)")
@@ -82,9 +88,30 @@ def _printed(rows: list[Prediction], taxonomy: Taxonomy) -> str:
 
 def test_a_card_shows_answer_probabilities_cue_and_attribution(taxonomy: Taxonomy) -> None:
     text = _shown(prediction_card(ROW, taxonomy))
-    assert "Tor-M1  tor-m1  75.0 %  (most probable class)" in text
+    assert "Tor-M1  tor-m1  75 %  (most probable class)" in text
     assert "check: mesh dish or flat plate" in text
     assert "0.88  tor-m1  train/n.jpg  Tor, by A. Author, CC-BY-4.0" in text
+
+
+def test_a_card_shows_label_set_and_novelty_and_what_the_set_promises(taxonomy: Taxonomy) -> None:
+    sets = LabelSetRule(0.9, 0.01, 2, 0, (0.9,) * 3)
+    rules = DecisionRules(taxonomy, taxonomy.class_ids, 0.05, 0.5, sets, use_costs=False)
+    text = " ".join(_shown(prediction_card(ROW, taxonomy, rules=rules)).split())
+    assert "label set: tor-m1, tor-m2 (90 % of such sets contain the class, if it is known)" in text
+    assert "novelty: 72 % of known pictures are less novel" in text
+    assert "label set: tor-m1, tor-m2 novelty" in " ".join(_shown(prediction_card(ROW, taxonomy)).split())
+
+
+def test_the_probability_of_unknown_is_explained(taxonomy: Taxonomy) -> None:
+    unsure = replace(ROW, label="unknown", level="unknown", probability=0.509, reason="why")
+    text = _shown(prediction_card(unsure, taxonomy))
+    assert "  unknown  50.9 % that even the most probable role is wrong  (why)\n" in re.sub(" +\n", "\n", text)
+    novel = _shown(prediction_card(replace(unsure, probability=0.97, novelty_rank=0.97), taxonomy))
+    assert "  unknown  (why)\n" in re.sub(" +\n", "\n", novel)
+
+
+def test_a_card_shows_as_many_classes_as_asked_for(taxonomy: Taxonomy) -> None:
+    assert _shown(prediction_card(ROW, taxonomy, top_k=2)).count("█ ") == 2
 
 
 def test_bars_are_as_long_as_their_probabilities(taxonomy: Taxonomy) -> None:
@@ -112,8 +139,9 @@ def test_few_pictures_are_shown_in_full(taxonomy: Taxonomy) -> None:
 def test_many_pictures_are_one_line_each_under_a_heading(taxonomy: Taxonomy) -> None:
     lines = _printed([ROW] * 4 + [FAILED], taxonomy).splitlines()
     assert len(lines) == 6
-    assert lines[0].split() == ["picture", "answer", "prob.", "then"]
-    assert lines[1].split() == ["pictures/a.jpg", "tor-m1", "75.0%", "tor-m2", "20", "%,", "buk", "5", "%"]
+    assert lines[0].split() == ["picture", "answer", "prob.", "novel", "set", "classes"]
+    figures, others = ["75.0%", "72%", "2"], ["tor-m2", "20", "%,", "buk", "5", "%"]
+    assert lines[1].split() == ["pictures/a.jpg", "tor-m1", *figures, *others]
     assert "not read: the file is empty" in lines[5]
 
 

@@ -49,9 +49,37 @@ def test_every_odd_picture_gets_a_row(bundle: Bundle, tmp_path: Path) -> None:
     assert re.search(rf"\d+ of {len(rows)} got a name", out)
 
 
+def test_a_bundle_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
+    command = [sys.executable, REPOSITORY / "scripts" / "odd_pictures.py", tmp_path / "no-bundle"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no-bundle" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_photographs_of_scikit_image_are_shown_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat = tmp_path / "skimage" / "data" / "chelsea.png"
+    cat.parent.mkdir(parents=True)
+    cat.touch()
+    (tmp_path / "skimage" / "__init__.py").touch()
+    without = {path.name for path in packaged_photographs()}
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {path.name for path in packaged_photographs()} == {"china.jpg", "flower.jpg", "chelsea.png"}
+    assert {"china.jpg", "flower.jpg"} <= without
+
+
 def test_the_time_of_a_decision_is_told_as_a_share(bundle: Bundle, drawn_run: Path) -> None:
     picture = next((drawn_run / "data" / "images").iterdir())
     out = run_script("benchmark_decisions.py", bundle.folder, picture, "--runs", 3)
     shares = re.findall(r"decision [\d.]+ \(([\d.]+)% of the graph, ([\d.]+)% of the picture\)", out)
     assert len(shares) == 2
     assert all(float(of_picture) < float(of_graph) for of_graph, of_picture in shares)
+
+
+def test_a_picture_that_cannot_be_read_is_not_timed(bundle: Bundle, tmp_path: Path) -> None:
+    command = [sys.executable, REPOSITORY / "scripts" / "benchmark_decisions.py", bundle.folder, tmp_path / "no.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "no.jpg: no such file; give pictures that can be read" in done.stderr

@@ -81,6 +81,20 @@ class LabelSets(_Part):
     allow_empty: bool
 
 
+class AnswerBound(_Part):
+    """How often answers about known pictures are right at the least, by the exact binomial bound.
+
+    Attributes:
+        lower_bound: Of the share of right answers, at the threshold in force alone.
+        num_answers: At class, family or role.
+        sample_size: Independent pictures that these count as.
+    """
+
+    lower_bound: float
+    num_answers: int
+    sample_size: int
+
+
 class DecisionInfo(_Part):
     """How answers are decided, and what was promised of them; fitted on pictures that the model was not fitted on.
 
@@ -96,8 +110,13 @@ class DecisionInfo(_Part):
         confidence: Of the bound behind it.
         roll_up_threshold: The finest node with at least this probability is the answer.
         is_promised: Whether there were enough pictures for the finite-sample bound.
-        costs: `taxonomy` answers the class of least expected cost.
+        bound: What the known pictures bear out, each counting for itself; None in bundles from before there was one.
+        bound_by_groups: The same where pictures of a group rise and fall together.
+        may_promise: Whether the pictures were new to the model; else no number of them promises anything.
+        costs: `taxonomy` gives the sure answer of least expected cost.
+        unknown_cost: What "unknown" costs; None if it is only said where nothing is probable enough.
         label_sets: What makes the sets.
+        class_conditional: Whether their promise is kept within every class.
         fitted_on: In words.
         num_images: Pictures that it was fitted on.
     """
@@ -113,8 +132,13 @@ class DecisionInfo(_Part):
     confidence: float = 0.9
     roll_up_threshold: float
     is_promised: bool
+    bound: AnswerBound | None = None
+    bound_by_groups: AnswerBound | None = None
+    may_promise: bool = True
     costs: Literal["none", "taxonomy"]
+    unknown_cost: float | None = None
     label_sets: LabelSets
+    class_conditional: bool = False
     fitted_on: str
     num_images: int
 
@@ -145,6 +169,8 @@ class KnownPictures:
         novelty_scores: (S,) ascending, by the bundle's scores.
         novelty_folds: (S,) by which of them.
         novelty_ranks: (M,) share of the others that are less novel; NaN where nothing is known of it.
+        sha256: (M,) digests of the files, which label sets follow from; None in bundles from before they were kept.
+        groups: (M,) numbers of the groups that they come in; None likewise.
     """
 
     probabilities: NDArray[np.float64]
@@ -152,6 +178,8 @@ class KnownPictures:
     novelty_scores: NDArray[np.float64]
     novelty_folds: NDArray[np.int64]
     novelty_ranks: NDArray[np.float64]
+    sha256: NDArray[np.str_] | None = None
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,9 +242,11 @@ class Bundle:
 def _known_pictures(arrays: Mapping[str, NDArray[Any]]) -> KnownPictures | None:
     if "known_probabilities" not in arrays:
         return None
-    older = {  # in bundles from before there were several fits, and ranks
+    older: dict[str, Any] = {  # in bundles from before there were several fits, and ranks
         "known_novelty_folds": np.zeros(len(arrays["known_novelty_scores"]), dtype=np.int64),
         "known_novelty_ranks": np.full(len(arrays["known_class_indices"]), np.nan),
+        "known_sha256": None,  # before these could be fitted again
+        "known_groups": None,
     }
     names = [f"known_{field.name}" for field in fields(KnownPictures)]
     return KnownPictures(*(older[name] if name in older and name not in arrays else arrays[name] for name in names))

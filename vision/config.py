@@ -250,7 +250,10 @@ class DecideSettings(_Settings):
     less a picture is like the training pictures. 0 allows for none."""
     confident_wrong: OpenShare = 0.02
     """Share of the pictures of a class left out in training that may get a wrong name with 90 % or more. To this end
-    `unknown_share` is raised, to 0.5 at most, in the mean of the classes. An `unknown_share` of 0 is kept."""
+    `unknown_share` is raised, to 0.5 at most. An `unknown_share` of 0 is kept."""
+    confident_wrong_of: Literal["worst", "mean"] = "worst"
+    """Whether that is kept by the worst of the classes left out, as hard as which the next unknown one may be, or by
+    their mean, which leaves known pictures more confidence."""
     novelty_tunings: Annotated[int, Field(ge=0, le=50)] = 0
     """With fine-tuning: networks that are tuned once more, each without some of the classes, so that the novelty score
     is chosen, and what it tells is measured, on networks like the bundle's. 0 or 1: on features before tuning, which
@@ -260,7 +263,15 @@ class DecideSettings(_Settings):
     class_conditional: StrictBool = False
     """Keep that promise within every class; needs more pictures and makes larger sets."""
     costs: Literal["none", "taxonomy"] = "none"
-    """`taxonomy`: of the classes, answer the one with the least expected cost by the taxonomy's costs."""
+    """`taxonomy`: of the answers that are probable enough, the one of least expected cost by the taxonomy's costs."""
+    unknown_cost: Annotated[float, Field(ge=0)] | None = None
+    """With costs: what "unknown" costs, so that it is also said where any answer is expected to cost more."""
+
+    @model_validator(mode="after")
+    def _costs_of_costs(self) -> DecideSettings:
+        if self.unknown_cost is not None and self.costs == "none":
+            raise ValueError(f"unknown_cost {self.unknown_cost:g} says nothing without costs; add costs: taxonomy")
+        return self
 
 
 class SweepRange(_Settings):

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from vision.classify.decision import DecisionRules, as_percent
 from vision.predictions import Prediction, printable_name
 from vision.taxonomy import Fact, Taxonomy
 
@@ -23,38 +24,57 @@ if TYPE_CHECKING:
 MOST_ROWS_IN_FULL = 3
 """Up to so many pictures are shown in full, more as one line each."""
 
+TOP_K = 5
+"""So many classes are shown of each picture."""
+
 _BAR = 24
 
 
-def print_predictions(rows: Iterable[Prediction], taxonomy: Taxonomy, console: Console) -> Iterator[Prediction]:
-    """Print rows as they come and pass each on: a few in full, many as one line each."""
+def print_predictions(
+    rows: Iterable[Prediction],
+    taxonomy: Taxonomy,
+    console: Console,
+    *,
+    top_k: int = TOP_K,
+    rules: DecisionRules | None = None,
+) -> Iterator[Prediction]:
+    """Print rows as they come and pass each on: a few in full, many as one line each.
+
+    Args:
+        rows: The rows.
+        taxonomy: For names.
+        console: Where to print.
+        top_k: Most classes to show of each.
+        rules: What they were answered by, for what label sets promise.
+    """
     remaining = iter(rows)
     first = list(islice(remaining, MOST_ROWS_IN_FULL + 1))
     if len(first) <= MOST_ROWS_IN_FULL:
         for row in first:
-            console.print(prediction_card(row, taxonomy))
+            console.print(prediction_card(row, taxonomy, top_k=top_k, rules=rules))
             yield row
         return
-    width = max(20, min(60, console.width - 56))
-    console.print(Text(f"{'picture':<{width}}  {'answer':<24} {'prob.':>6}  then", style="bold"), no_wrap=True)
+    width = max(20, min(60, console.width - 66))
+    heading = f"{'picture':<{width}}  {'answer':<24} {'prob.':>6} {'novel':>5} {'set':>3}  classes"
+    console.print(Text(heading, style="bold"), no_wrap=True)
     for row in chain(first, remaining):
-        console.print(_prediction_line(row, width), no_wrap=True, overflow="ellipsis", crop=True)
+        console.print(_prediction_line(row, width, top_k), no_wrap=True, overflow="ellipsis", crop=True)
         yield row
 
 
-def prediction_card(row: Prediction, taxonomy: Taxonomy) -> RenderableType:
-    """One prediction in full: answer, bars, cue to check, nearest training pictures with attribution."""
+def prediction_card(
+    row: Prediction, taxonomy: Taxonomy, *, top_k: int = TOP_K, rules: DecisionRules | None = None
+) -> RenderableType:
+    """One prediction in full: answer, bars, label set, novelty, cue to check, nearest pictures with attribution."""
     name = Text(_safe(row.file_name), style="bold")
     if row.status == "error":
         return Group(name, Padding(Text(f"not read: {_safe(row.error)}", style="red"), (0, 0, 1, 2)))
-    head = Text.assemble(
-        (taxonomy.name(row.label), "bold green"), f"  {row.label}  {100 * (row.probability or 0):.1f} %  ({row.reason})"
-    )
     bars = Table.grid(padding=(0, 2))
-    for item in row.top:
+    for item in row.top[:top_k]:
         bar = "█" * round(_BAR * item.probability)
         bars.add_row(item.class_id, Text(f"{bar:<{_BAR}}", style="cyan"), f"{100 * item.probability:5.1f} %")
-    parts: list[RenderableType] = [Padding(head, (0, 0, 0, 2)), Padding(bars, (0, 0, 0, 4))]
+    parts: list[RenderableType] = [Padding(_head(row, taxonomy), (0, 0, 0, 2)), Padding(bars, (0, 0, 0, 4))]
+    parts += [Padding(Text(line), (0, 0, 0, 2)) for line in _set_and_novelty(row, rules)]
     parts += [Padding(Text.assemble(("check: ", "yellow"), cue), (0, 0, 0, 2)) for cue in row.cues]
     if row.nearest:
         parts.append(Padding(Text("nearest training pictures:", style="dim"), (0, 0, 0, 2)))
@@ -62,6 +82,26 @@ def prediction_card(row: Prediction, taxonomy: Taxonomy) -> RenderableType:
             line = f"{near.similarity:5.2f}  {near.class_id}  {_safe(near.file_name)}  {_safe(near.attribution)}"
             parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
     return Group(name, *parts, Text(""))
+
+
+def _head(row: Prediction, taxonomy: Taxonomy) -> Text:
+    """The answer, how probable it is, and why; the probability of "unknown" is told by what it is one of."""
+    probability = as_percent(row.probability or 0)
+    if row.level != "unknown":
+        return Text.assemble((taxonomy.name(row.label), "bold green"), f"  {row.label}  {probability}  ({row.reason})")
+    what = "" if row.probability == row.novelty_rank else f"  {probability} that even the most probable role is wrong"
+    return Text.assemble(("unknown", "bold green"), f"{what}  ({row.reason})")
+
+
+def _set_and_novelty(row: Prediction, rules: DecisionRules | None) -> list[str]:
+    lines = []
+    if row.label_set:
+        coverage = rules.label_sets.coverage if rules is not None and rules.label_sets is not None else None
+        what = "" if coverage is None else f" ({as_percent(coverage)} of such sets contain the class, if it is known)"
+        lines.append(f"label set: {', '.join(row.label_set)}{what}")
+    if row.novelty_rank is not None:
+        lines.append(f"novelty: {as_percent(row.novelty_rank)} of known pictures are less novel")
+    return lines
 
 
 def taxonomy_tree(taxonomy: Taxonomy) -> Tree:
@@ -122,14 +162,19 @@ def describe_plan(prepared: PreparedRun, plan: TrainingPlan) -> list[str]:
     return lines
 
 
-def _prediction_line(row: Prediction, width: int) -> Text:
+def _prediction_line(row: Prediction, width: int, top_k: int) -> Text:
     name = _safe(row.file_name)
     name = name if len(name) <= width else "…" + name[-(width - 1) :]
     if row.status == "error":
         return Text.assemble(f"{name:<{width}}  ", (f"not read: {_safe(row.error)}", "red"))
-    then = ", ".join(f"{item.class_id} {100 * item.probability:.0f} %" for item in row.top[1:3])
+    others = [item for item in row.top[: min(top_k, 3)] if item.class_id != row.label]
+    classes = ", ".join(f"{item.class_id} {100 * item.probability:.0f} %" for item in others)
     probability = f"{100 * (row.probability or 0):5.1f}%"
-    return Text.assemble(f"{name:<{width}}  ", (f"{row.label:<24}", "green"), f" {probability}  ", (then, "dim"))
+    novel = "" if row.novelty_rank is None else f"{100 * row.novelty_rank:.0f}%"
+    size = str(len(row.label_set)) if row.label_set else ""
+    return Text.assemble(
+        f"{name:<{width}}  ", (f"{row.label:<24}", "green"), f" {probability} {novel:>5} {size:>3}  ", (classes, "dim")
+    )
 
 
 def _safe(text: str) -> str:

@@ -42,6 +42,16 @@ def test_scores_of_one_picture_by_hand() -> None:
     np.testing.assert_allclose(scores, [[0.5 + 0.3 + 0.1 + 0.2, 0.25, 0.5 + 0.15 + 0.1]])
 
 
+@REPEATABLE
+@given(st.integers(0, 10_000), st.booleans())
+def test_a_picture_alone_has_the_set_that_it_has_in_a_batch(seed: int, allow_empty: bool) -> None:
+    probabilities, truths, digests = pictures(30, seed=seed)
+    rule = fit_label_sets(probabilities, truths, digests, coverage=0.6, allow_empty=allow_empty, k_reg=1)
+    orders = np.argsort(-probabilities, axis=1, kind="stable").tolist()
+    alone = [rule.label_set(*of_one) for of_one in zip(probabilities.tolist(), orders, digests, strict=True)]
+    np.testing.assert_array_equal(rule.label_sets(probabilities, digests), alone)
+
+
 def test_scores_agree_with_the_formula_written_as_loops() -> None:
     probabilities, _, digests = pictures(40)
     uniforms = picture_uniforms(digests, 3)

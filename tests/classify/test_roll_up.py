@@ -15,10 +15,11 @@ from vision.classify.roll_up import (
     ClassTree,
     accuracy_lower_bound,
     binomial_cdf,
+    bound_at,
     build_class_tree,
+    build_cost_rule,
     expected_costs,
     fit_roll_up_threshold,
-    least_cost_class,
     node_probabilities,
     right_answers,
     rolled_up_answers,
@@ -261,16 +262,63 @@ def test_grouped_pictures_keep_the_promise_where_independent_ones_would_not(tree
     assert kept[False] < 18
 
 
-def test_least_cost_without_preferences_is_the_most_probable_class() -> None:
-    probabilities, _ = pictures(200, 10)
-    np.testing.assert_array_equal(least_cost_class(probabilities, 1 - np.eye(5)), probabilities.argmax(axis=1))
+def test_a_node_costs_as_its_cheapest_class_and_half_a_step_more_for_each_level(tree: ClassTree) -> None:
+    rule = build_cost_rule(tree, load_taxonomy().cost_matrix(CLASSES))
+    of_osa = rule.of_nodes[CLASSES.index("osa-akm")]
+    np.testing.assert_array_equal(of_osa, [2, 2, 0, 3, 3, 2.5, 0.5, 3.5, 1, 4])  # classes, families, roles
 
 
-def test_a_costly_confusion_is_avoided() -> None:
-    costs = np.array([[0.0, 1.0], [20.0, 0.0]])  # answering 0 for a true 1 costs 20
-    probabilities = np.array([[0.9, 0.1], [0.97, 0.03]])
-    np.testing.assert_allclose(expected_costs(probabilities, costs), [[2.0, 0.9], [0.6, 0.97]])
-    np.testing.assert_array_equal(least_cost_class(probabilities, costs), [1, 0])
+def test_a_costly_confusion_is_avoided_by_a_coarser_answer_that_is_sure_enough(tree: ClassTree) -> None:
+    costs = load_taxonomy().cost_matrix(CLASSES)
+    costs[CLASSES.index("osa-akm"), CLASSES.index("tor-m1")] = 20
+    probabilities = np.array([[0.9, 0.0, 0.1, 0.0, 0.0], [0.99, 0.0, 0.01, 0.0, 0.0]])
+    rule = build_cost_rule(tree, costs)
+    answers = rolled_up_answers(probabilities, tree, 0.8, cost_rule=rule)
+    # Naming tor-m1 costs 0.1 x 20, the family 0.5 + 0.1 x 2; with 0.01 the name is worth it.
+    assert (answers.level_indices.tolist(), answers.node_indices.tolist()) == ([1, 0], [0, 0])
+    np.testing.assert_allclose(answers.probabilities, [0.9, 0.99])
+
+
+def test_costs_never_choose_what_is_not_probable_enough(tree: ClassTree) -> None:
+    probabilities, _ = pictures(300, 10)
+    costs = np.random.default_rng(0).uniform(0, 30, (5, 5)) * (1 - np.eye(5))
+    answers = rolled_up_answers(probabilities, tree, 0.6, cost_rule=build_cost_rule(tree, costs))
+    assert (answers.probabilities >= 0.6).all()
+    finest = rolled_up_answers(probabilities, tree, 0.6)
+    assert (answers.level_indices >= finest.level_indices).all()
+    assert (answers.level_indices > finest.level_indices).any()
+
+
+def test_saying_nothing_is_chosen_where_it_costs_less_than_any_sure_answer(tree: ClassTree) -> None:
+    costs = load_taxonomy().cost_matrix(CLASSES)
+    probabilities = np.array([[0.9, 0.1, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.5, 0.0]])
+    rule = build_cost_rule(tree, costs, of_everything=0.3)
+    answers = rolled_up_answers(probabilities, tree, 0.4, cost_rule=rule)
+    assert answers.level_indices.tolist() == [0, 3]  # 0.1 for the class; 1.5 for either class of the second
+
+
+def test_the_promise_with_costs_is_about_the_answers_that_costs_choose(tree: ClassTree) -> None:
+    probabilities, truths = pictures(3000, 4, 1.5)
+    costs = np.where(np.eye(5) > 0, 0.0, 30.0)
+    rule = build_cost_rule(tree, costs)
+    fitted = fit_roll_up_threshold(probabilities, truths, tree, target_accuracy=0.9, cost_rule=rule)
+    answers = rolled_up_answers(probabilities, tree, fitted.value, cost_rule=rule)
+    is_answer = answers.level_indices < 3
+    assert fitted.num_answers == is_answer.sum()
+    assert fitted.accuracy == pytest.approx(right_answers(answers, truths, tree)[is_answer].mean())
+    assert fitted.value < fit_roll_up_threshold(probabilities, truths, tree, target_accuracy=0.9).value
+
+
+def test_the_bound_by_groups_counts_pictures_of_a_group_as_fewer(tree: ClassTree) -> None:
+    probabilities, truths = pictures(300, 3)
+    answers = rolled_up_answers(probabilities, tree, 0.9)
+    of_pictures, of_tens = (
+        bound_at(answers, truths, tree, confidence=0.9, groups=[str(row // size) for row in range(300)])
+        for size in (1, 10)
+    )
+    assert of_pictures[1] == (answers.level_indices < 3).sum()
+    assert of_tens[1] <= 30
+    assert of_tens[0] < of_pictures[0]
 
 
 def test_expected_costs_are_a_matrix_product_and_equal_in_any_batch() -> None:

@@ -227,6 +227,16 @@ def test_pictures_of_the_left_out_class_come_from_groups_that_are_not_trained_on
     assert rows_of_other_groups(rows[1:2], rows[:1], groups).tolist() == [1]
 
 
+def test_the_limit_is_for_the_worst_of_the_left_out_classes_or_for_their_mean() -> None:
+    """The class that will come may be as hard as the hardest; the mean takes most of its weight from easy ones."""
+    hard = LeftOutPictures(np.full(10, 0.99), np.full(10, 0.5))
+    easy = LeftOutPictures(np.full(10, 0.3), np.full(10, 0.5))
+    trial = NoveltyTrial("energy", np.array([0.7]), np.array([0.5]), 0.7, 2.0, (hard, *[easy] * 9))
+    assert trial.least_unknown_share(0.02, 0.1, 0.05, of="mean") == 0.02
+    assert trial.least_unknown_share(0.02, 0.1, 0.05, of="worst") == 0.10  # 0.9 x 0.99 < 0.9
+    assert trial.least_unknown_share(0.02, 0.1, 0.05) == 0.10
+
+
 def trial_of(confidences: list[float], ranks: list[float]) -> NoveltyTrial:
     pictures = LeftOutPictures(np.array(confidences), np.array(ranks))
     return NoveltyTrial("energy", np.array([0.7]), np.array([0.5]), 0.7, 2.0, (pictures,))

@@ -8,6 +8,8 @@ a picture counts as unknown, is settled in `vision.train.decision_fitting`.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +35,10 @@ class EmbeddingScore(Protocol):
     """A fitted score on embeddings."""
 
     def score(self, embeddings: NDArray[np.floating]) -> Floats:
-        """(N, D) -> (N,), higher = more novel; a row's score does not depend on the others beyond rounding."""
+        """(N, D) -> (N,), higher = more novel; fast, and rounded differently in batches of different sizes."""
+
+    def score_one(self, embedding: NDArray[np.floating]) -> float:
+        """(D,) -> the score that answers rest on: of one picture whatever stands beside it, to the last bit."""
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """All that `load_embedding_score` needs, for an .npz without pickles."""
@@ -124,6 +129,23 @@ class NearestNeighbourScore:
             rows = rows @ self.basis
         blocks = [self._distances(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
+
+    def score_one(self, embedding: NDArray[np.floating]) -> float:
+        """(D,) -> distance."""
+        row = unit_row(embedding).astype(np.float32)
+        if self.basis.shape[1]:
+            row = self._basis_rows @ row
+        return self.distance_of(self.references @ row)
+
+    def distance_of(self, similarities: NDArray[np.float32]) -> float:
+        """The score from cosine similarities to all references (R,)."""
+        place = len(similarities) - self.k
+        nearest = similarities.max() if self.k == 1 else np.partition(similarities, place)[place]
+        return min(max(1 - float(nearest), 0.0), 2.0)
+
+    @cached_property
+    def _basis_rows(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.basis.T)
 
     def _distances(self, rows: NDArray[np.float32]) -> Floats:
         similarities = rows @ self.references.T  # (N, R)
@@ -219,6 +241,19 @@ class RelativeMahalanobis:
         score: Floats = to_classes.min(axis=1) + shared
         return score
 
+    def score_one(self, embedding: NDArray[np.floating]) -> float:
+        """(D,) -> score."""
+        centred = unit_row(embedding) - self.centre
+        _, class_means, weights = self._sum_of_squares
+        axes = self._basis_rows @ centred.astype(np.float32)  # (r,)
+        to_classes = self._mean_squares - 2 * (class_means @ axes)  # (C,)
+        shared = float(axes.astype(np.float64) ** 2 @ weights) + self.residual_weight * float(centred @ centred)
+        return float(to_classes.min()) + shared
+
+    @cached_property
+    def _basis_rows(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._sum_of_squares[0].T)
+
     @cached_property
     def _mean_squares(self) -> Floats:
         return (self.class_means**2).sum(axis=1)  # type: ignore[no-any-return]
@@ -288,6 +323,10 @@ class StandardisedScore:
         """(N, D) -> (N,)."""
         return self.inner.score((embeddings - self.mean) / self.scale)
 
+    def score_one(self, embedding: NDArray[np.floating]) -> float:
+        """(D,) -> score."""
+        return self.inner.score_one((embedding - self.mean) / self.scale)
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """For an .npz."""
         return {**self.inner.to_arrays(), "mean": self.mean, "scale": self.scale}
@@ -317,14 +356,29 @@ class NoveltyRanking:
         folds = [known_scores[known_folds == number] for number in range(max(len(scores), 1))]
         return cls(name, tuple(scores), tuple(np.sort(of_fold) for of_fold in folds))
 
-    def ranks(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
-        """Share of the known pictures that are less novel, in [0, 1): (N, K) and (N, D) -> (N,)."""
-        counts = np.zeros(len(logits))
-        for known, scores in zip(self.known, self._by_fold(logits, embeddings), strict=True):
-            counts += np.searchsorted(known, scores, side="left")
+    def rank(self, logits: NDArray[np.floating], embedding: NDArray[np.floating]) -> float:
+        """Share of the known pictures that are less novel than one, logits (K,) and embedding (D,), in [0, 1)."""
+        if self.name in LOGIT_SCORES:
+            return self.rank_of([float(LOGIT_SCORES[self.name](logits[None])[0])])
+        return self.rank_of([score.score_one(embedding) for score in self.scores])
+
+    def rank_of(self, scores: Sequence[float]) -> float:
+        """The rank of a picture with these scores, one by each fit."""
+        count = sum(bisect_left(known, score) for known, score in zip(self._ascending, scores, strict=True))
         # As in split-conformal tests, the picture counts as one of them: with few pictures nothing is beyond all.
-        ranks: Floats = counts / (sum(map(len, self.known)) + 1)
-        return ranks
+        return count / self._num_ranks
+
+    def ranks(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
+        """(N, K) and (N, D) -> (N,), one by one: a batch gets the ranks of its pictures alone."""
+        return np.array([self.rank(*of_picture) for of_picture in zip(logits, embeddings, strict=True)])
+
+    @cached_property
+    def _ascending(self) -> tuple[list[float], ...]:
+        return tuple(known.tolist() for known in self.known)
+
+    @cached_property
+    def _num_ranks(self) -> int:
+        return sum(map(len, self.known)) + 1
 
     def mean_scores(self, logits: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Floats:
         """Novelty itself, which tells pictures apart that are beyond all known ones: mean over folds, (N,)."""
@@ -351,6 +405,17 @@ def known_probability(ranks: NDArray[np.floating], unknown_share: float, exponen
     density = np.where(np.isnan(ranks), 1.0, exponent * np.asarray(ranks, dtype=np.float64) ** (exponent - 1))
     probability: Floats = (1 - unknown_share) / (1 - unknown_share + unknown_share * density)
     return probability
+
+
+def known_probability_of_one(rank: float | None, unknown_share: float, exponent: float) -> float:
+    """`known_probability` of one picture; None is no rank."""
+    density = 1.0 if rank is None else exponent * rank ** (exponent - 1)
+    return (1 - unknown_share) / (1 - unknown_share + unknown_share * density)
+
+
+def scores_one_by_one(score: EmbeddingScore, embeddings: NDArray[np.floating]) -> Floats:
+    """(N, D) -> (N,), each as `score_one` has it: what answers are compared with."""
+    return np.array([score.score_one(row) for row in embeddings])
 
 
 def load_embedding_score(arrays: Mapping[str, NDArray[np.generic]]) -> EmbeddingScore:
@@ -391,6 +456,13 @@ def _log_softmax(logits: NDArray[np.floating]) -> Floats:
     shifted = exact - exact.max(axis=1, keepdims=True)
     log_probabilities: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return log_probabilities
+
+
+def unit_row(embedding: NDArray[np.floating]) -> Floats:
+    """An embedding (D,) at length 1; zeros, which have no direction, stay."""
+    row: Floats = np.asarray(embedding, dtype=np.float64)
+    length = math.sqrt(float(row @ row))
+    return row / length if length > 0 else row
 
 
 def _unit_rows(embeddings: NDArray[np.floating]) -> Floats:

@@ -1,6 +1,6 @@
-"""The finest answer that is sure enough: class, family, role, or everything; and the answer of least expected cost.
+"""The finest answer that is sure enough: class, family, role, or everything; or the sure one of least expected cost.
 
-N pictures, K classes, L = 3 levels below "everything", M nodes of a level, T thresholds.
+N pictures, K classes, L = 3 levels below "everything", M nodes of a level or of all, T thresholds.
 
 The probability of a node is the sum of its classes'. At each level the most probable node is the candidate; the answer
 is the candidate of the finest level whose probability reaches the threshold. Where none does, the answer is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ Bools = NDArray[np.bool_]
 
 NO_THRESHOLD = 2.0
 """A threshold that no probability reaches: every answer is "everything"."""
+
+STEP_COST = 0.5
+"""What an answer costs for each level that it leaves open, so half the distance of two classes of a family. Without it
+a role, which costs as the cheapest of its classes, would never cost more than a class."""
 
 # Tested from the first to the last. Fixed before any data are seen: that is what makes the tests valid.
 THRESHOLDS: tuple[float, ...] = (0.999, *(step / 200 for step in range(199, 19, -1)))
@@ -66,6 +71,22 @@ class RolledUpAnswers:
     level_indices: Ints
     node_indices: Ints
     probabilities: Floats
+
+
+@dataclass(frozen=True)
+class CostRule:
+    """Of the nodes that are probable enough, the one of least expected cost is answered, whatever its level.
+
+    Of equally cheap ones it is the finest, then the first in order. Costs are expected by the probabilities of the
+    classes, as if the picture were of one of them.
+
+    Attributes:
+        of_nodes: (K, M) for each true class; nodes of all levels, finest level first.
+        of_everything: Of saying nothing; None if it is only said where no node is probable enough.
+    """
+
+    of_nodes: Floats
+    of_everything: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,9 +141,40 @@ def node_probabilities(probabilities: Floats, tree: ClassTree) -> tuple[Floats, 
     return tuple(_sum_columns(probabilities, level.node_of_class, len(level.node_ids)) for level in tree.levels)
 
 
-def rolled_up_answers(probabilities: Floats, tree: ClassTree, threshold: float) -> RolledUpAnswers:
-    """The finest sure answer for each picture, from probabilities (N, K)."""
-    return _finest_sure(*_candidates(probabilities, tree), threshold)
+def rolled_up_answers(
+    probabilities: Floats,
+    tree: ClassTree,
+    threshold: float,
+    *,
+    is_known: Floats | None = None,
+    cost_rule: CostRule | None = None,
+) -> RolledUpAnswers:
+    """The finest sure answer for each picture, or with costs the cheapest sure one.
+
+    Args:
+        probabilities: (N, K), as if the class were one of these.
+        tree: Over the K classes.
+        threshold: Least probability of an answer.
+        is_known: (N,) probability of the class being one of these, which all others are multiplied by; None for 1.
+        cost_rule: What chooses among the sure answers; None for the finest.
+    """
+    return _answers_by_threshold(probabilities, tree, is_known, cost_rule)(threshold)
+
+
+def build_cost_rule(tree: ClassTree, costs: Floats, *, of_everything: float | None = None) -> CostRule:
+    """Costs of all nodes: a family or role costs as the cheapest of its classes, and `STEP_COST` for each level up.
+
+    Args:
+        tree: Over K classes.
+        costs: (K, K), rows true, columns predicted: `Taxonomy.cost_matrix`.
+        of_everything: See `CostRule`.
+    """
+    columns = [
+        costs[:, level.node_of_class == node].min(axis=1) + STEP_COST * height
+        for height, level in enumerate(tree.levels)
+        for node in range(len(level.node_ids))
+    ]
+    return CostRule(np.stack(columns, axis=1), of_everything)
 
 
 def right_answers(answers: RolledUpAnswers, class_indices: Ints, tree: ClassTree) -> Bools:
@@ -141,6 +193,8 @@ def fit_roll_up_threshold(
     confidence: float = 0.9,
     groups: Sequence[str] | None = None,
     scale: float = 1.0,
+    is_known: Floats | None = None,
+    cost_rule: CostRule | None = None,
 ) -> RollUpThreshold:
     """The lowest threshold at which answers are right as often as wanted, with a finite-sample promise.
 
@@ -169,11 +223,11 @@ def fit_roll_up_threshold(
             the sum of their squares). None takes all pictures as independent.
         scale: What `THRESHOLDS` and the least of a best effort are multiplied by, in (0, 1]: the share of pictures of
             known classes, where probabilities allow for others.
+        is_known: As in `rolled_up_answers`.
+        cost_rule: As in `rolled_up_answers`: the promise is about the answers that are given.
     """
-    candidates = _candidates(probabilities, tree)
-    trials = [
-        _trial(_finest_sure(*candidates, value * scale), class_indices, tree, value, groups) for value in THRESHOLDS
-    ]
+    answers = _answers_by_threshold(probabilities, tree, is_known, cost_rule)
+    trials = [_trial(answers(value * scale), class_indices, tree, value, groups) for value in THRESHOLDS]
     promised = None
     level = 0.0
     for trial in trials:
@@ -193,29 +247,37 @@ def fit_roll_up_threshold(
     )
 
 
+def bound_at(
+    answers: RolledUpAnswers, class_indices: Ints, tree: ClassTree, *, confidence: float, groups: Sequence[str]
+) -> tuple[float, int]:
+    """What the answers at a threshold bear out where pictures of a group rise and fall together.
+
+    Args:
+        answers: Of N pictures.
+        class_indices: (N,) truth.
+        tree: Over the classes.
+        confidence: Of the bound, in (0, 1).
+        groups: N names.
+
+    Returns:
+        One-sided lower bound of the accuracy, and the independent pictures that the answers count as.
+    """
+    trial = _trial(answers, class_indices, tree, 0.0, groups)
+    return accuracy_lower_bound(trial.num_wrong, trial.sample_size, confidence), trial.sample_size
+
+
 def expected_costs(probabilities: Floats, costs: Floats) -> Floats:
-    """Expected cost of answering each class, (N, K).
+    """Expected cost of each of M answers, (N, M).
 
     Args:
         probabilities: (N, K).
-        costs: (K, K), rows true, columns predicted: `Taxonomy.cost_matrix`.
+        costs: (K, M), rows true.
     """
     expected = np.zeros((len(probabilities), costs.shape[1]))
     # Not a matrix product, whose rounding changes with N: a tie must fall alike in a batch and alone.
     for class_index, row in enumerate(costs):
         expected += probabilities[:, class_index, None] * row
     return expected
-
-
-def least_cost_class(probabilities: Floats, costs: Floats) -> Ints:
-    """(N,) the class whose answer costs least in expectation; of equal ones the first in order.
-
-    Args:
-        probabilities: (N, K).
-        costs: (K, K), rows true, columns predicted.
-    """
-    answers: Ints = expected_costs(probabilities, costs).argmin(axis=1)
-    return answers
 
 
 def binomial_cdf(num_wrong: int, num_trials: int, chance: float) -> float:
@@ -263,6 +325,34 @@ def _candidates(probabilities: Floats, tree: ClassTree) -> tuple[Ints, Floats]:
     # A sum over many classes can round to just above 1, and to just below a part of it.
     reached = np.minimum(np.stack([level.max(axis=1) for level in by_level]), 1.0)
     return nodes, np.maximum.accumulate(reached, axis=0)
+
+
+def _answers_by_threshold(
+    probabilities: Floats, tree: ClassTree, is_known: Floats | None, cost_rule: CostRule | None
+) -> Callable[[float], RolledUpAnswers]:
+    allowed = probabilities if is_known is None else probabilities * is_known[:, None]
+    if cost_rule is None:
+        return partial(_finest_sure, *_candidates(allowed, tree))
+    reached = np.minimum(np.concatenate(node_probabilities(allowed, tree), axis=1), 1.0)
+    return partial(_cheapest_sure, reached, expected_costs(probabilities, cost_rule.of_nodes), cost_rule, tree)
+
+
+def _cheapest_sure(
+    reached: Floats, expected: Floats, cost_rule: CostRule, tree: ClassTree, threshold: float
+) -> RolledUpAnswers:
+    """The answers from the probabilities and expected costs of all nodes, (N, M) each."""
+    sure = np.where(reached >= threshold, expected, np.inf)
+    pictures, columns = np.arange(len(sure)), sure.argmin(axis=1)
+    least = sure[pictures, columns]
+    most = np.inf if cost_rule.of_everything is None else cost_rule.of_everything
+    is_answer = (least < np.inf) & (least <= most)
+    sizes = [len(level.node_ids) for level in tree.levels]
+    level_of, node_of = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
+    return RolledUpAnswers(
+        level_indices=np.where(is_answer, level_of[columns], len(sizes)),
+        node_indices=np.where(is_answer, node_of[columns], 0),
+        probabilities=np.where(is_answer, reached[pictures, columns], 1.0),
+    )
 
 
 def _finest_sure(nodes: Ints, reached: Floats, threshold: float) -> RolledUpAnswers:

@@ -14,6 +14,17 @@ import typer
 
 from vision import __version__
 from vision.cli.data import check_data, data_app
+from vision.cli.decisions import (
+    ClassConditionalOption,
+    ConfidenceOption,
+    CostsOption,
+    CoverageOption,
+    FalseAlarmsOption,
+    TargetAccuracyOption,
+    UnknownCostOption,
+    UnknownShareOption,
+    tell_best_effort,
+)
 from vision.cli.terminal import (
     CacheOption,
     ConfigArgument,
@@ -36,6 +47,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from vision.bundle import Bundle
+    from vision.classify.engine import Engine
+    from vision.classify.redecide import OtherPromises
     from vision.config import Config
     from vision.data.manifest import Manifest
     from vision.evaluate.confidence import NoveltyFigures
@@ -258,7 +271,10 @@ def classify(
         Path | None, typer.Option("--output", "-o", help="Write to this file, whole or not at all.")
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders to their ends.")] = False,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes each row lists.")] = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", "-k", min=1, help="How many classes the table shows, 5 by default; files list all."),
+    ] = None,
     evidence: Annotated[
         Path | None,
         typer.Option(
@@ -267,6 +283,14 @@ def classify(
             help="Write each picture there with what spoke for the answer in orange, against it in blue.",
         ),
     ] = None,
+    target_accuracy: TargetAccuracyOption = None,
+    confidence: ConfidenceOption = None,
+    false_alarms: FalseAlarmsOption = None,
+    unknown_share: UnknownShareOption = None,
+    coverage: CoverageOption = None,
+    class_conditional: ClassConditionalOption = None,
+    costs: CostsOption = None,
+    unknown_cost: UnknownCostOption = None,
 ) -> None:
     """Say what is on photographs: the class, how sure, what else it may be, and which cue to check.
 
@@ -276,7 +300,21 @@ def classify(
 
     vision classify -m runs/photos/bundle -r folder -o predictions.jsonl
     """
-    _classify(paths, model, output_format, output, recursive=recursive, top_k=top_k, evidence_dir=evidence)
+    from vision.classify.redecide import OtherPromises
+
+    others = OtherPromises(
+        target_accuracy=target_accuracy,
+        confidence=confidence,
+        false_alarms=false_alarms,
+        unknown_share=unknown_share,
+        coverage=coverage,
+        class_conditional=class_conditional,
+        costs=None if costs is None else costs.value,
+        unknown_cost=unknown_cost,
+    )
+    _classify(
+        paths, model, output_format, output, recursive=recursive, top_k=top_k, evidence_dir=evidence, others=others
+    )
 
 
 @app.command()
@@ -570,22 +608,22 @@ def compare(
 @app.command("decide")
 def decide_command(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Rows that `vision evaluate` or `vision classify -k K` wrote.")
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="Rows that `vision evaluate` or `vision classify -o` wrote."),
     ],
     model: ModelOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The new rows, .parquet or .jsonl.")],
-    target_accuracy: Annotated[
-        float | None,
-        typer.Option("--target-accuracy", min=0.5, max=0.999, help="Share of right answers at class, family or role."),
-    ] = None,
-    false_alarms: Annotated[
-        float | None,
-        typer.Option("--false-alarms", min=0.0001, max=0.5, help="Share of known pictures that may be called unknown."),
-    ] = None,
-    unknown_share: Annotated[
-        float | None,
-        typer.Option("--unknown-share", min=0, max=0.99, help="Share of pictures whose class no reference set has."),
-    ] = None,
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="Take rows by another bundle with the same classes, too.")
+    ] = False,
+    target_accuracy: TargetAccuracyOption = None,
+    confidence: ConfidenceOption = None,
+    false_alarms: FalseAlarmsOption = None,
+    unknown_share: UnknownShareOption = None,
+    coverage: CoverageOption = None,
+    class_conditional: ClassConditionalOption = None,
+    costs: CostsOption = None,
+    unknown_cost: UnknownCostOption = None,
 ) -> None:
     """Decide again from saved rows, with other promises; no picture is read, no network is run.
 
@@ -594,22 +632,41 @@ def decide_command(
     from collections import Counter
 
     from vision.bundle import load_bundle
-    from vision.classify.redecide import redecided, rules_with
+    from vision.classify.decision import as_percent
+    from vision.classify.redecide import OtherPromises, redecided, rules_with
     from vision.predictions import load_predictions, predictions_table, read_rows, save_predictions
 
-    rules = rules_with(
-        load_bundle(model), target_accuracy=target_accuracy, false_alarms=false_alarms, unknown_share=unknown_share
+    others = OtherPromises(
+        target_accuracy=target_accuracy,
+        confidence=confidence,
+        false_alarms=false_alarms,
+        unknown_share=unknown_share,
+        coverage=coverage,
+        class_conditional=class_conditional,
+        costs=None if costs is None else costs.value,
+        unknown_cost=unknown_cost,
     )
+    bundle = load_bundle(model)
+    rules = rules_with(bundle, others)
     table = load_predictions(predictions)
-    rows = list(redecided(read_rows(table), rules))
+    trained_on = frozenset(bundle.reference.sha256)
+    by_model = None if any_model else bundle.digest
+    rows = list(redecided(read_rows(table), rules, trained_on=trained_on, model=by_model))
     own = set(predictions_table([]).columns)
     beside = [name for name in table.columns if name not in own]
     save_predictions(rows, output, extra_columns=table.select(beside) if beside else None)
+    tell_best_effort(rules)
     counts = Counter(row.level or row.status for row in rows)
     print(f"{output}: {len(rows)} rows: {', '.join(f'{level} {count}' for level, count in counts.most_common())}")
-    print(
-        f"an answer needs {rules.roll_up_threshold:.1%}; unknown beyond {1 - rules.false_alarms:.1%} of known pictures"
-    )
+    if rules.roll_up_threshold > 1:
+        print("no threshold keeps the promise on the known pictures: no class, family or role is answered")
+    else:
+        unknown_beyond = as_percent(1 - rules.false_alarms)
+        print(
+            f"an answer needs {as_percent(rules.roll_up_threshold)}; unknown beyond {unknown_beyond} of known pictures"
+        )
+    if rules.promise is not None and rules.promise.is_promised:
+        print(rules.promise)
 
 
 @app.command()
@@ -778,17 +835,23 @@ def _classify(
     output: Path | None,
     *,
     recursive: bool,
-    top_k: int,
+    top_k: int | None = None,
     evidence_dir: Path | None = None,
+    others: OtherPromises | None = None,
 ) -> None:
     from vision.bundle import load_bundle
     from vision.classify.engine import Engine
     from vision.classify.inputs import check_inputs, expand_inputs
+    from vision.classify.redecide import OtherPromises, rules_with
 
     output_format = output_format or _default_format(output)
+    if top_k is not None and output_format is not OutputFormat.TABLE:
+        say(f"--top-k is for the table; {output_format.value} lists all classes")
     check_inputs(paths, recursive=recursive)
     bundle = load_bundle(model)
-    engine = Engine(bundle, top_k=top_k)
+    asks_otherwise = others not in (None, OtherPromises())
+    engine = Engine(bundle, rules=rules_with(bundle, others) if asks_otherwise else None)
+    tell_best_effort(engine.rules)
     pictures = ((str(path), path, None) for path in expand_inputs(paths, recursive=recursive, stdin=sys.stdin.buffer))
     rows = engine.stream(pictures)
     if evidence_dir is not None:
@@ -796,7 +859,7 @@ def _classify(
 
         rows = with_evidence_pictures(engine, rows, evidence_dir)
     num_rows = num_errors = 0
-    with _written_rows(rows, output_format, output, bundle) as written:
+    with _written_rows(rows, output_format, output, engine, top_k) as written:
         for row in written:
             num_rows += 1
             num_errors += row.status == "error"
@@ -812,7 +875,7 @@ def _classify(
 
 @contextmanager
 def _written_rows(
-    rows: Iterator[Prediction], output_format: OutputFormat, output: Path | None, bundle: Bundle
+    rows: Iterator[Prediction], output_format: OutputFormat, output: Path | None, engine: Engine, top_k: int | None
 ) -> Iterator[Iterator[Prediction]]:
     """Rows that are written as they are taken: to the terminal, or whole to a file."""
     if output_format is OutputFormat.TABLE:
@@ -820,9 +883,11 @@ def _written_rows(
             raise OutputError(f"{output}: a table is for the terminal; choose --format json, jsonl or csv")
         from rich.console import Console
 
-        from vision.console import print_predictions
+        from vision.console import TOP_K, print_predictions
 
-        yield print_predictions(rows, bundle.info.taxonomy, Console(highlight=False))
+        yield print_predictions(
+            rows, engine.bundle.info.taxonomy, Console(highlight=False), top_k=top_k or TOP_K, rules=engine.rules
+        )
         return
     from vision.classify.writing import write_csv, write_json, write_json_lines
 

@@ -117,7 +117,7 @@ def write_bundle(
             prepared.taxonomy,
             counts,
             best,
-            calibration,
+            decision.info,
             licensing,
             num_boxes=sum(image.box is not None for image in training.images),
         ),

@@ -13,10 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.bundle import DecisionInfo, KnownPictures, LabelSets
-from vision.classify.decision import calibrated_probabilities, fit_threshold
+from vision.classify.decision import (
+    DecisionRules,
+    Promise,
+    as_percent,
+    calibrated_probabilities,
+    fit_threshold,
+    promise_of,
+)
 from vision.classify.label_sets import fit_label_sets
-from vision.classify.novelty import LOGIT_SCORES, NoveltyRanking
-from vision.classify.roll_up import build_class_tree
+from vision.classify.novelty import LOGIT_SCORES, NoveltyRanking, known_probability_of_one, scores_one_by_one
+from vision.classify.roll_up import NO_THRESHOLD
+from vision.config import DecideSettings
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
     HeldOutNovelty,
@@ -70,7 +78,42 @@ class FittedDecision:
             for fold, score in enumerate(self.ranking.scores)
             for key, array in score.to_arrays().items()
         }
-        return of_scores | {f"known_{field.name}": getattr(self.known, field.name) for field in fields(self.known)}
+        of_known = {f"known_{field.name}": getattr(self.known, field.name) for field in fields(self.known)}
+        return of_scores | {name: array for name, array in of_known.items() if array is not None}
+
+    def in_words(self, settings: DecideSettings) -> list[str]:
+        """What whoever trains should know of the answers, a line each.
+
+        Args:
+            settings: What was asked for.
+        """
+        lines = []
+        if self.info.unknown_share > settings.unknown_share:
+            of = (
+                "the worst left-out class" if settings.confident_wrong_of == "worst" else "left-out classes in the mean"
+            )
+            most = known_probability_of_one(0.5, self.info.unknown_share, self.info.novelty_exponent)
+            lines.append(
+                f"answers allow for {as_percent(self.info.unknown_share)} unknown classes, not "
+                f"{as_percent(settings.unknown_share)}: else more than {as_percent(settings.confident_wrong)} of the "
+                f"pictures of {of} would get a wrong name with 90 % or more. So a known picture of middling novelty "
+                f"gets {as_percent(most)} at most; decide.confident_wrong_of: mean asks for less"
+            )
+        if not self.info.may_promise:
+            lines.append("without a calibration split nothing is promised: the network has learnt from every picture")
+        lines.append(f"answers: {self.promise}")
+        return lines
+
+    @property
+    def promise(self) -> Promise:
+        """What the threshold promises."""
+        return Promise(
+            self.info.target_accuracy,
+            self.info.confidence,
+            self.info.is_promised,
+            self.info.bound,
+            self.info.bound_by_groups,
+        )
 
 
 def _novelty_trials(
@@ -173,7 +216,9 @@ def fit_decision(
     name, exponent, unknown_share = DEFAULT_SCORE, 1.0, settings.unknown_share
     if trials:
         name, exponent = trials[0].name, trials[0].exponent
-        unknown_share = trials[0].least_unknown_share(unknown_share, settings.confident_wrong, settings.false_alarms)
+        unknown_share = trials[0].least_unknown_share(
+            unknown_share, settings.confident_wrong, settings.false_alarms, of=settings.confident_wrong_of
+        )
     if len(of_calibration):
         pictures, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"
         novelty = _novelty_by_one_fit(name, logits, embeddings, truth, probe.standardised(of_calibration))
@@ -186,15 +231,23 @@ def fit_decision(
         novelty = held_out_novelty(name, logits, embeddings, truth, folds)
     choice = choose_calibration(logits, pictures.class_indices, pictures.groups, seed=seed)
     calibrated = np.maximum(choice.calibration.calibrated_logits(logits), -1e3)
-    known = _known_pictures(calibrated_probabilities(calibrated, 1.0), pictures.class_indices, novelty)
-    threshold = fit_threshold(
-        known,
-        build_class_tree(prepared.taxonomy, prepared.classes),
-        unknown_share=unknown_share,
-        novelty_exponent=exponent,
-        target_accuracy=settings.target_accuracy,
-        confidence=settings.confidence,
+    known = _known_pictures(calibrated_probabilities(calibrated, 1.0), pictures, novelty)
+    rules = DecisionRules(
+        prepared.taxonomy,
+        prepared.classes,
+        settings.false_alarms,
+        NO_THRESHOLD,
+        None,
+        settings.costs == "taxonomy",
+        unknown_share,
+        exponent,
+        settings.unknown_cost,
+        name,
     )
+    promises = {"target_accuracy": settings.target_accuracy, "confidence": settings.confidence}
+    threshold = fit_threshold(known, rules, **promises)
+    promise = promise_of(known, rules, threshold, **promises)
+    may_promise = len(of_calibration) > 0 or untuned is None
     sets = fit_label_sets(
         known.probabilities,
         pictures.class_indices,
@@ -214,9 +267,14 @@ def fit_decision(
         target_accuracy=settings.target_accuracy,
         confidence=settings.confidence,
         roll_up_threshold=threshold.value,
-        is_promised=threshold.is_promised and (len(of_calibration) > 0 or untuned is None),
+        is_promised=threshold.is_promised and may_promise,
+        bound=promise.bound,
+        bound_by_groups=promise.by_groups,
+        may_promise=may_promise,
         costs=settings.costs,
+        unknown_cost=settings.unknown_cost,
         label_sets=LabelSets(**asdict(sets)),
+        class_conditional=settings.class_conditional,
         fitted_on=fitted_on,
         num_images=len(pictures.images),
     )
@@ -230,12 +288,21 @@ def _novelty_by_one_fit(
 ) -> HeldOutNovelty:
     """Novelty of held-out pictures, logits (M, K) and embeddings (M, D), by the score on all references (N, D)."""
     fitted = () if name in LOGIT_SCORES else (EMBEDDING_SCORES[name](references, class_indices),)
-    scores = fitted[0].score(embeddings) if fitted else LOGIT_SCORES[name](logits)
+    scores = scores_one_by_one(fitted[0], embeddings) if fitted else LOGIT_SCORES[name](logits)
     return HeldOutNovelty(scores, np.zeros(len(scores), dtype=np.int64), fitted)
 
 
-def _known_pictures(probabilities: Floats, class_indices: Ints, novelty: HeldOutNovelty) -> KnownPictures:
+def _known_pictures(probabilities: Floats, pictures: TrainingSet, novelty: HeldOutNovelty) -> KnownPictures:
+    class_indices = pictures.class_indices
     is_learnt = probabilities[np.arange(len(class_indices)), class_indices] > 0
     known = replace(novelty, scores=np.where(is_learnt, novelty.scores, np.nan))
     ascending = np.argsort(known.scores)[: int(np.isfinite(known.scores).sum())]  # NaN comes last
-    return KnownPictures(probabilities, class_indices, known.scores[ascending], known.folds[ascending], known.ranks)
+    return KnownPictures(
+        probabilities,
+        class_indices,
+        known.scores[ascending],
+        known.folds[ascending],
+        known.ranks,
+        np.array([image.sha256 for image in pictures.images], dtype=np.str_),
+        np.unique(np.asarray(pictures.groups, dtype=np.str_), return_inverse=True)[1].astype(np.int64),
+    )

@@ -24,6 +24,7 @@ from vision.classify.novelty import (
     RelativeMahalanobis,
     StandardisedScore,
     known_probability,
+    scores_one_by_one,
 )
 from vision.evaluate.calibration_metrics import auroc_score, false_positive_rate
 from vision.evaluate.novel import CONFIDENT
@@ -145,13 +146,20 @@ class NoveltyTrial:
     exponent: float
     left_out: tuple[LeftOutPictures, ...]
 
-    def least_unknown_share(self, at_least: float, most_named: float, false_alarms: float) -> float:
+    def least_unknown_share(
+        self, at_least: float, most_named: float, false_alarms: float, *, of: Literal["worst", "mean"] = "worst"
+    ) -> float:
         """Least share of unknown classes to allow for so that few left-out pictures get a wrong name with confidence.
+
+        The class that will come may be as hard as the hardest that was left out: a mean over classes, most of them
+        easy, says little of it. So by default the limit is for the worst of them. It follows from training classes
+        alone.
 
         Args:
             at_least: The share that is stated; 0 is kept, and allows for none.
-            most_named: Share of a left-out class's pictures, mean over classes, that may be named with `CONFIDENT`.
+            most_named: Share of a left-out class's pictures that may be named with `CONFIDENT`.
             false_alarms: Beyond this rank a picture is unknown anyway.
+            of: Whether the limit is for the worst of the classes, or for their mean.
 
         Returns:
             At most `MOST_UNKNOWN`, also where that is not enough.
@@ -161,7 +169,7 @@ class NoveltyTrial:
 
         def is_too_much(share: float) -> bool:
             named = [each.share_named(share, self.exponent, false_alarms) for each in self.left_out]
-            return bool(np.mean(named) > most_named)
+            return bool((max(named) if of == "worst" else np.mean(named)) > most_named)
 
         share = at_least
         while share < MOST_UNKNOWN and is_too_much(share):
@@ -397,7 +405,7 @@ def held_out_novelty(
             scores[known] = LOGIT_SCORES[name](logits[known])
         else:
             fitted.append(StandardisedScore.fit(candidates[name], embeddings[train], class_indices[train]))
-            scores[known], numbers[known] = fitted[-1].score(embeddings[known]), number
+            scores[known], numbers[known] = scores_one_by_one(fitted[-1], embeddings[known]), number
     return HeldOutNovelty(scores, numbers, tuple(fitted))
 
 

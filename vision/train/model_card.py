@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vision.bundle import Calibration, Licensing
+from vision.bundle import AnswerBound, DecisionInfo, Licensing
+from vision.classify.decision import as_percent
 from vision.config import Config
 from vision.taxonomy import Taxonomy
 from vision.train.probe import Candidate
@@ -15,7 +16,7 @@ def render_model_card(
     taxonomy: Taxonomy,
     num_images: Mapping[str, int],
     chosen: Candidate,
-    calibration: Calibration,
+    decision: DecisionInfo,
     licensing: Licensing,
     *,
     num_boxes: int,
@@ -27,7 +28,7 @@ def render_model_card(
         taxonomy: For names.
         num_images: Training pictures of each class, in the bundle's order.
         chosen: The candidate that was fitted, with its figures from cross-validation.
-        calibration: How probabilities were calibrated.
+        decision: How answers are decided, and what is promised of them.
         licensing: What may be done with the bundle.
         num_boxes: Training pictures that were cropped to the box of the vehicle.
     """
@@ -66,8 +67,11 @@ thing, nor whose vehicle it is.
 - Strategy: {config.train.strategy}; {chosen.recipe}; C = {chosen.strength:g}; seed {config.seed}.
 - Cross-validation on the training split, groups apart, after choosing the best of the candidates (so it flatters):
   {chosen.accuracy:.1%} right, negative log-likelihood {chosen.nll:.3f}.
-{boxes}- Calibration: temperature {calibration.temperature:.3f}, from {calibration.fitted_on}.
-- Figures on held-out pictures stand in the card of the run's evaluation, not in the bundle's.
+{boxes}- Figures on held-out pictures stand in the card of the run's evaluation, not in the bundle's.
+
+## How answers are decided
+
+{_decision_lines(decision)}
 
 ## Licences
 
@@ -77,3 +81,59 @@ The bundle {passing_on}. Policy for pictures: `{licensing.policy}`. Pictures by 
 
 Pretrained weights: {licensing.weights} ({licensing.weights_source}).
 """
+
+
+def _decision_lines(decision: DecisionInfo) -> str:
+    """What answers go through and what is promised of them, as a Markdown list."""
+    scaling = (
+        f"temperature scaling, {1 / decision.scale[0]:.3f}"
+        if decision.calibration_method == "temperature"
+        else f"vector scaling, scales {min(decision.scale):.3f} to {max(decision.scale):.3f}"
+    )
+    sets = "within every class" if decision.class_conditional else "on average over classes"
+    threshold = (
+        f"needs {as_percent(decision.roll_up_threshold)}"
+        if decision.roll_up_threshold <= 1
+        else "is never given: no threshold keeps the target"
+    )
+    lines = [
+        f"Fitted on {decision.num_images} pictures: {decision.fitted_on}.",
+        f"Calibration: {scaling}.",
+        f"Unknown by novelty ({decision.novelty_score.replace('_', ' ')}): beyond "
+        f"{as_percent(1 - decision.false_alarms)} of known pictures.",
+        f"Probabilities allow for {as_percent(decision.unknown_share)} of pictures of unknown classes.",
+        f"An answer at class, family or role {threshold}. {_promise(decision)}",
+        *_bounds(decision),
+        f"Label sets hold the class on {as_percent(decision.label_sets.coverage)} of known pictures, {sets}.",
+    ]
+    if decision.costs == "taxonomy":
+        unknown = "" if decision.unknown_cost is None else f'; "unknown" costs {decision.unknown_cost:g}'
+        lines.append(f"Of the answers that are probable enough, the one of least expected cost is given{unknown}.")
+    lines.append("Promises are about pictures like those that they were fitted on, and not about unknown classes.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _promise(decision: DecisionInfo) -> str:
+    what = f"{as_percent(decision.target_accuracy)} of them right"
+    if decision.is_promised:
+        return f"Promised: {what}, with {as_percent(decision.confidence)} confidence."
+    why = (
+        "too few pictures or too many wrong answers"
+        if decision.may_promise
+        else "the network has learnt from these pictures"
+    )
+    return f"Best effort, not promised ({why}): {what}."
+
+
+def _bounds(decision: DecisionInfo) -> list[str]:
+    """Lower bounds by pictures and by groups, if the bundle has them."""
+    found: list[tuple[str, AnswerBound | None]] = [
+        ("pictures count one by one", decision.bound),
+        ("pictures of a group count together", decision.bound_by_groups),
+    ]
+    return [
+        f"Of {bound.num_answers} answers about these pictures at least {as_percent(bound.lower_bound)} are right if "
+        f"{how} (sample size {bound.sample_size}, {as_percent(decision.confidence)} confidence)."
+        for how, bound in found
+        if bound is not None
+    ]

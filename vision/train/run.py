@@ -208,19 +208,8 @@ def train_run(
         novelty={trial.name: trial.mean_auroc for trial in decision.novelty_trials},
         **decision.info.model_dump(exclude={"scale", "bias", "label_sets"}),
     )
-    stated, allowed = config.decide.unknown_share, decision.info.unknown_share
-    if allowed > stated:
-        tell(
-            f"answers allow for {allowed:.0%} of unknown classes, not {stated:.0%}: else more than "
-            f"{config.decide.confident_wrong:.0%} of left-out pictures would get a wrong name with 90 % or more"
-        )
-    if tuner is not None and not prepared.calibration.images:
-        tell("without a calibration split nothing is promised: the network has learnt from every picture")
-    elif not decision.info.is_promised:
-        tell(
-            f"{decision.info.num_images} pictures to calibrate on are too few to promise "
-            f"{decision.info.target_accuracy:.0%} right answers; the threshold is a best effort"
-        )
+    for line in decision.in_words(config.decide):
+        tell(line)
 
     tell("writing the bundle")
     bundle = write_bundle(prepared, backbone, best, probe, calibration, decision, fitted_features, run_dir / "bundle")

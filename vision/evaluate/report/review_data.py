@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vision.bundle import Bundle
 from vision.classify.decision import fit_threshold, rules_of
 from vision.classify.novelty import known_probability
-from vision.classify.roll_up import least_cost_class
+from vision.classify.roll_up import build_class_tree, build_cost_rule, expected_costs
 from vision.evaluate.evaluation import LEVELS, NO_ANSWER, UNKNOWN, Evaluation, answer_at_level, answers_of
 from vision.evaluate.parts import Part
 from vision.evaluate.promises import Promises
@@ -60,8 +60,9 @@ class DecisionSettings(Part):
         target_accuracy: The bundle's own.
         confidence: Of the bound behind promised thresholds.
         roll_up_threshold: The bundle's own.
-        use_costs: Whether the class of least expected cost is answered.
+        use_costs: Whether the sure answer of least expected cost is given.
         targets: Thresholds of other targets, ascending, the bundle's own among them.
+        unknown_cost: With costs, what "unknown" costs; None if it is only said where nothing is sure enough.
         coverage: Promised of label sets; None in files from before it was kept.
     """
 
@@ -74,6 +75,7 @@ class DecisionSettings(Part):
     roll_up_threshold: float
     use_costs: bool
     targets: tuple[TargetThreshold, ...]
+    unknown_cost: float | None = None
     coverage: float | None = None
 
     @property
@@ -94,14 +96,7 @@ class DecisionSettings(Part):
         for target in TARGET_STOPS:
             if abs(target - info.target_accuracy) < 1e-9:
                 continue
-            fitted = fit_threshold(
-                known,
-                rules.tree,
-                unknown_share=rules.unknown_share,
-                novelty_exponent=rules.novelty_exponent,
-                target_accuracy=target,
-                confidence=info.confidence,
-            )
+            fitted = fit_threshold(known, rules, target_accuracy=target, confidence=info.confidence)
             targets.append(
                 TargetThreshold(target_accuracy=target, threshold=fitted.value, is_promised=fitted.is_promised)
             )
@@ -114,6 +109,7 @@ class DecisionSettings(Part):
             confidence=info.confidence,
             roll_up_threshold=rules.roll_up_threshold,
             use_costs=rules.use_costs,
+            unknown_cost=rules.unknown_cost,
             targets=tuple(sorted(targets, key=lambda each: each.target_accuracy)),
             coverage=info.label_sets.coverage,
         )
@@ -328,9 +324,36 @@ def _candidates(
         reached.append(np.minimum(sums.max(axis=1), 1.0))
     if settings is not None and settings.use_costs:
         columns = [class_ids.index(class_id) for class_id in settings.classes]
-        cheapest = least_cost_class(allowed[:, columns], taxonomy.cost_matrix(settings.classes))
-        candidates[0] = np.array(columns)[cheapest]
+        candidates = _cheapest_upwards(candidates, probabilities[:, columns], node_ids, taxonomy, settings)
     return np.stack(candidates), np.maximum.accumulate(np.stack(reached), axis=0)
+
+
+def _cheapest_upwards(
+    candidates: list[Ints],
+    probabilities: Floats,
+    node_ids: Sequence[str],
+    taxonomy: Taxonomy,
+    settings: DecisionSettings,
+) -> list[Ints]:
+    """At each level the cheapest of its candidate and the coarser ones: what costs choose if that level is sure enough.
+
+    Only the most probable node of a level is one: of two that are sure enough, below a threshold of one half, the page
+    knows the first.
+    """
+    tree = build_class_tree(taxonomy, settings.classes)
+    rule = build_cost_rule(tree, taxonomy.cost_matrix(settings.classes), of_everything=settings.unknown_cost)
+    column_of = np.zeros(len(node_ids), dtype=np.int64)
+    inner = [node_id for level in tree.levels for node_id in level.node_ids]
+    column_of[[node_ids.index(node_id) for node_id in inner]] = np.arange(len(inner))
+    expected, pictures = expected_costs(probabilities, rule.of_nodes), np.arange(len(probabilities))
+    best = np.full(len(probabilities), len(node_ids) - 2)  # unknown
+    least = np.full(len(probabilities), np.inf if rule.of_everything is None else rule.of_everything)
+    chosen = []
+    for nodes in candidates[::-1]:
+        costs = expected[pictures, column_of[nodes]]
+        best, least = np.where(costs <= least, nodes, best), np.minimum(costs, least)
+        chosen.append(best)
+    return chosen[::-1]
 
 
 def _level_of(node_ids: Sequence[str], class_ids: Sequence[str], taxonomy: Taxonomy) -> Ints:
