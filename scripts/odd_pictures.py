@@ -2,8 +2,10 @@
 
     python scripts/odd_pictures.py runs/photos/bundle -o odd --also cat.png
 
-The right answer to every one is "unknown". The two photographs come with scikit-learn (CC-BY-2.0, named in its
-datasets/images/README.txt); more can be given with --also.
+The right answer to every one is "unknown". Two photographs come with scikit-learn (CC-BY-2.0, named in its
+datasets/images/README.txt). Where scikit-image is installed, which the project does not ask for, its cat, motorcycle,
+cup, astronaut and rocket are shown too (named with their licences in its data/README.txt). More can be given with
+--also.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,12 @@ from PIL import Image, ImageDraw
 
 from vision.bundle import load_bundle
 from vision.classify.engine import Engine
+from vision.errors import VisionError
 from vision.predictions import Prediction
 
 WIDTH_PX, HEIGHT_PX = 640, 480
+SCIKIT_IMAGES = ("chelsea.png", "motorcycle_left.png", "coffee.png", "astronaut.png", "rocket.jpg")
+"""Chelsea is a cat."""
 
 
 def main() -> None:
@@ -30,7 +36,10 @@ def main() -> None:
     parser.add_argument("--output", "-o", type=Path, default=Path("odd"))
     parser.add_argument("--also", type=Path, nargs="*", default=[], help="further pictures")
     arguments = parser.parse_args()
-    engine = Engine(load_bundle(arguments.bundle))
+    try:
+        engine = Engine(load_bundle(arguments.bundle))
+    except VisionError as error:
+        parser.error(str(error))
     paths = [*save_pictures(arguments.output), *packaged_photographs(), *arguments.also]
     print("| picture | answer | level | probability | novelty rank | most probable class | reason |")
     print("|---|---|---|---|---|---|---|")
@@ -61,9 +70,13 @@ def save_pictures(folder: Path) -> list[Path]:
 
 
 def packaged_photographs() -> list[Path]:
-    """A temple and a flower."""
-    folder = Path(str(files("sklearn.datasets"))) / "images"
-    return [folder / "china.jpg", folder / "flower.jpg"]
+    """A temple and a flower; and of scikit-image, if it is there, a cat and others."""
+    found = [Path(str(files("sklearn.datasets"))) / "images" / name for name in ("china.jpg", "flower.jpg")]
+    beside = find_spec("skimage")
+    if beside is not None and beside.origin is not None:
+        folder = Path(beside.origin).parent / "data"
+        found += [folder / name for name in SCIKIT_IMAGES if (folder / name).is_file()]
+    return found
 
 
 def flat(colour: str) -> Callable[[], Image.Image]:
