@@ -76,3 +76,10 @@ def test_the_time_of_a_decision_is_told_as_a_share(bundle: Bundle, drawn_run: Pa
     shares = re.findall(r"decision [\d.]+ \(([\d.]+)% of the graph, ([\d.]+)% of the picture\)", out)
     assert len(shares) == 2
     assert all(float(of_picture) < float(of_graph) for of_graph, of_picture in shares)
+
+
+def test_a_picture_that_cannot_be_read_is_not_timed(bundle: Bundle, tmp_path: Path) -> None:
+    command = [sys.executable, REPOSITORY / "scripts" / "benchmark_decisions.py", bundle.folder, tmp_path / "no.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "no.jpg: no such file; give pictures that can be read" in done.stderr
