@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from browser_tab import Tab
 from PIL import Image
 
 from vision.errors import OutputError
@@ -27,7 +30,7 @@ from vision.evaluate.report.comparison import (
     write_comparison,
 )
 from vision.predictions import Prediction, predictions_table
-from vision.taxonomy import load_taxonomy
+from vision.taxonomy import Taxonomy, load_taxonomy
 
 TAXONOMY = load_taxonomy()
 TOR, BUK, GEPARD = "tor-m1", "buk-m1", "gepard"
@@ -218,3 +221,68 @@ def test_an_earlier_comparison_is_kept_unless_told_otherwise(tmp_path: Path) -> 
     check_may_compare_into(tmp_path, overwrite=True)
     with pytest.raises(OutputError, match="not a folder"):
         check_may_compare_into(tmp_path / "comparison.json", overwrite=True)
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of classes with awkward names, whose pictures lie beside it."""
+    folder, ids, generator = (
+        tmp_path_factory.mktemp("hostile"),
+        [f"c{i}" for i in range(len(AWKWARD))],
+        random.Random(0),
+    )
+    taxonomy = Taxonomy.model_validate(
+        {
+            "version": 1,
+            "roles": [{"id": "role", "name": AWKWARD[0]}],
+            "families": [{"id": "family", "role": "role", "name": AWKWARD[4]}],
+            "classes": [{"id": i, "family": "family", "names": [n]} for i, n in zip(ids, AWKWARD, strict=True)],
+        }
+    )
+    truths = [generator.choice(ids) for _ in range(80)]
+    of_a = [truth if generator.random() < 0.5 else generator.choice(ids) for truth in truths]
+    a, b = side(of_a, truths, AWKWARD[4]), side(truths, truths, "new")
+    for number in range(len(truths)):
+        Image.new("RGB", (30, 20)).save(folder / f"{number}.jpg")
+    rows = pair_rows(a, b)
+    comparison = compare_predictions(a, b, rows, taxonomy, num_replicates=100)
+    return write_comparison(comparison, changed_pictures(rows), taxonomy, folder / "out", images_dir_a=folder)
+
+
+@pytest.mark.parametrize(("width", "media"), [(1920, "screen"), (1032, "print")])
+def test_no_table_of_awkward_names_is_wider_than_its_place(
+    browser: Any, hostile_page: Path, width: int, media: str
+) -> None:
+    tab = Tab(browser, hostile_page, width=width, javascript=False)
+    tab.page.emulate_media(media=media)
+    tab.page.evaluate("document.querySelector('details').open = true")
+    wide = tab.page.evaluate(
+        """[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth)
+        .map(each => each.ariaLabel)"""
+    )
+    assert wide == []
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.is_quiet()
+
+
+def test_a_cell_leads_to_its_pictures_and_these_to_their_originals(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page, javascript=False)
+    tab.page.locator(".matrix a[aria-label^='true \u2068👩']").first.focus()
+    tab.page.keyboard.press("Enter")
+    row = tab.page.locator("tr:target")
+    assert row.is_visible()  # the folded table opens
+    link = row.locator(".links a").first
+    name = str(link.text_content())
+    link.click()
+    assert tab.page.locator(":target code").first.text_content() == name
+    original = tab.page.locator(":target a").first.get_attribute("href")
+    assert (hostile_page.parent / str(original)).resolve() == hostile_page.parent.parent / name
+
+
+def test_class_ids_behind_names_from_right_to_left_are_not_turned(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page, javascript=False)
+    cell = tab.page.locator("#classes ~ .scroll td", has_text="c4").first
+    assert cell.locator("bdi").first.text_content() == AWKWARD[4]
+    titles = tab.page.eval_on_selector_all(".matrix rect title", "all => all.map(each => each.textContent)")
+    assert any("\u202e" in title for title in titles)
+    assert not any("\u202e" in re.sub("\u2068[^\u2069]*\u2069", "", title) for title in titles)

@@ -6,6 +6,7 @@ The page is one HTML file with everything in it; it loads nothing. R true classe
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from vision.evaluate.comparison import (
 from vision.evaluate.multiple_tests import SIGNIFICANT
 from vision.evaluate.parts import FigureWithInterval
 from vision.evaluate.report.pages import report_environment
+from vision.evaluate.report.review_rows import page_address
 from vision.files import whole_file, write_whole_text
 from vision.taxonomy import Taxonomy
 
@@ -34,6 +36,10 @@ FEW_GROUPS = 20
 
 MAX_THUMBNAILS_PER_LIST = 24
 MAX_CELLS_LISTED = 40
+MAX_LINKS_PER_CELL = 8
+MAX_LABEL = 28
+"""Characters of a class's id along the matrix."""
+
 LARGE_CELL, SMALL_CELL = 54, 30
 MAX_LARGE_CELLS = 16
 PLOT_WIDTH = 140
@@ -47,6 +53,7 @@ class DifferenceCell:
     """A cell of the matrix that changed, or one of its diagonal.
 
     Attributes:
+        row: Number of the true class.
         true_id: Row.
         answer_id: Column.
         column: Its number.
@@ -59,6 +66,7 @@ class DifferenceCell:
         shade: How strong it is coloured, in [0, 1].
     """
 
+    row: int
     true_id: str
     answer_id: str
     column: int
@@ -114,20 +122,33 @@ def write_comparison(
     write_whole_text(folder / JSON_FILE, comparison.model_dump_json(indent=1) + "\n")
     with whole_file(folder / CSV_FILE) as temporary:
         changed.write_csv(temporary)
-    page = render_comparison(comparison, taxonomy, images_dir_a=images_dir_a, images_dir_b=images_dir_b)
+    page = render_comparison(comparison, taxonomy, images_dir_a=images_dir_a, images_dir_b=images_dir_b, folder=folder)
     write_whole_text(folder / PAGE_FILE, page)
     return folder / PAGE_FILE
 
 
 def render_comparison(
-    comparison: Comparison, taxonomy: Taxonomy, *, images_dir_a: Path | None = None, images_dir_b: Path | None = None
+    comparison: Comparison,
+    taxonomy: Taxonomy,
+    *,
+    images_dir_a: Path | None = None,
+    images_dir_b: Path | None = None,
+    folder: Path | None = None,
 ) -> str:
-    """The page as HTML; arguments as those of `write_comparison`."""
+    """The page as HTML; arguments as those of `write_comparison`. Without a folder nothing links to originals."""
+
+    def path_of(picture: ChangedPicture) -> Path | None:
+        if images_dir_a is not None:
+            return images_dir_a / picture.file_name
+        return None if images_dir_b is None else images_dir_b / picture.file_name_b
 
     def thumbnail(picture: ChangedPicture) -> str:
-        if images_dir_a is not None:
-            return _thumbnail(images_dir_a / picture.file_name)
-        return "" if images_dir_b is None else _thumbnail(images_dir_b / picture.file_name_b)
+        path = path_of(picture)
+        return "" if path is None else _thumbnail(path)
+
+    def original(picture: ChangedPicture) -> str:
+        path = path_of(picture)
+        return "" if path is None or folder is None or not _is_file(path) else page_address(path, folder)
 
     environment = report_environment(
         points=_points,
@@ -136,8 +157,10 @@ def render_comparison(
         signed=_signed,
         p_value=_p_value,
         thumbnail=thumbnail,
+        original=original,
+        shorter=_shorter,
     )
-    rows = difference_cells(comparison)
+    rows, of_cells = difference_cells(comparison), _pictures_of_cells(comparison)
     listed = sorted((cell for row in rows for cell in row if cell.difference), key=lambda cell: -abs(cell.difference))
     return environment.get_template("comparison.html.j2").render(
         comparison=comparison,
@@ -145,6 +168,9 @@ def render_comparison(
         verdict=verdict(comparison.answer, comparison.num_groups),
         rows=rows,
         listed=listed[:MAX_CELLS_LISTED],
+        linked={(cell.row, cell.column) for cell in listed[:MAX_CELLS_LISTED]},
+        of_cells=of_cells,
+        most_links=MAX_LINKS_PER_CELL,
         num_cells=len(listed),
         cell=LARGE_CELL if len(comparison.matrix.answer_ids) <= MAX_LARGE_CELLS else SMALL_CELL,
         plots={change.class_id: interval_plot(change.recall.difference) for change in comparison.classes},
@@ -172,6 +198,7 @@ def difference_cells(comparison: Comparison) -> list[list[DifferenceCell]]:
         rows.append(
             [
                 DifferenceCell(
+                    row=row,
                     true_id=true_id,
                     answer_id=matrix.answer_ids[column],
                     column=column,
@@ -262,6 +289,27 @@ def _kind(difference: int, is_right: bool, is_class: bool) -> str:
     if not is_class:
         return "neither"
     return "better" if (difference > 0) == is_right else "worse"
+
+
+def _pictures_of_cells(comparison: Comparison) -> dict[tuple[str, str], list[tuple[str, ChangedPicture]]]:
+    """By truth and answer: the pictures that came into a cell or left it, with their anchors in the page."""
+    found = defaultdict(list)
+    for number, each in enumerate(comparison.changed):
+        for place, picture in enumerate(each.pictures):
+            for answer in dict.fromkeys((picture.label_a, picture.label_b)):
+                found[picture.true_label, answer].append((f"picture-{number}-{place}", picture))
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
+
+
+def _shorter(text: str) -> str:
+    return text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
 
 
 def _thumbnail(path: Path) -> str:
