@@ -8,15 +8,20 @@ shape of the output.
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -34,7 +39,10 @@ from vision.train.graphs import MADE_BY, kept_session
 from vision.train.stages import stages_of
 
 VIEWS_VERSION = 1
-_IMAGES_AT_ONCE = 16
+_IMAGES_AHEAD = 8
+"""So many pictures, or two a core, are decoded and varied while the frozen part runs over those before."""
+
+_Made = TypeVar("_Made")
 
 PLAIN, MIRRORED, FIRST_AUGMENTED = 0, 1, 2
 """Numbers of views: the picture, its mirror image, and from there on the augmented ones."""
@@ -185,11 +193,27 @@ class FrozenPart:
         path = self._folder / f"frozen-{self.key}.onnx"
         return kept_session(self._prefix, path, input_px=self.preprocessing.input_px, output_names=["features"])
 
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one view: (C, h, w), or of tokens."""
+        side = self.preprocessing.input_px
+        with torch.inference_mode():
+            return tuple(self._prefix(torch.zeros(1, 3, side, side)).shape[1:])
+
     @property
     def key(self) -> str:
         """Names weights, cut and preprocessing."""
         said = repr((VIEWS_VERSION, MADE_BY, self.backbone.weights.sha256, self.from_stage, self.preprocessing))
         return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def size_of_views(frozen: FrozenPart, num_images: int, num_augmented: int) -> int:
+    """Bytes that `stored_views` takes on the disk for so many pictures."""
+    return num_images * _num_views(frozen, num_augmented) * math.prod(frozen.output_shape) * np.float16().itemsize
+
+
+def _num_views(frozen: FrozenPart, num_augmented: int) -> int:
+    return FIRST_AUGMENTED + num_augmented + 2 * (len(frozen.recipe.crops) - 1)
 
 
 def stored_views(
@@ -221,41 +245,55 @@ def stored_views(
         OutputError: The disk cannot hold it.
     """
     crops = frozen.recipe.crops
-    said = json.dumps(
-        [frozen.key, crops, [i.cache_name for i in images], augmentation.model_dump(mode="json"), num_augmented, seed]
-    )
-    key = hashlib.sha256(said.encode()).hexdigest()[:24]
-    num_views = 2 + num_augmented + 2 * (len(crops) - 1)
     folder.mkdir(parents=True, exist_ok=True)
-    shape = frozen(np.zeros((1, 3, frozen.preprocessing.input_px, frozen.preprocessing.input_px), np.float32)).shape[1:]
-    outputs_path, done_path = folder / f"views-{key}.npy", folder / f"views-{key}.done.npy"
-    try:
-        outputs = _mapped(outputs_path, (len(images), num_views, *shape), np.float16)
-        done = _mapped(done_path, (len(images),), np.uint8)
-    except OSError as error:
-        raise OutputError(f"{outputs_path}: cannot be written ({error.strerror or error})") from error
+    stem = f"views-{_store_key(frozen, images, augmentation, num_augmented, seed)}"
+    shape = (len(images), _num_views(frozen, num_augmented), *frozen.output_shape)
+    outputs = _mapped(folder / f"{stem}.npy", shape, np.float16)
+    done = _mapped(folder / f"{stem}.done.npy", shape[:1], np.uint8)
     on_progress(int(done.sum()))
-    missing = np.flatnonzero(done == 0)
+
+    def made(row: int) -> NDArray[np.float32] | ImageError:
+        return _views_of(images[row], frozen.preprocessing, augmentation, num_augmented, seed, crops)
+
     faults: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(missing), _IMAGES_AT_ONCE):
-            rows = missing[start : start + _IMAGES_AT_ONCE]
-            arrays = list(
-                pool.map(
-                    lambda row: _views_of(images[row], frozen.preprocessing, augmentation, num_augmented, seed, crops),
-                    rows,
-                )
-            )
-            for row, array in zip(rows, arrays, strict=True):
-                if isinstance(array, ImageError):
-                    faults.append(str(array))
-                    continue
-                outputs[row] = frozen(array).astype(np.float16)
-                done[row] = 1  # after its content: a kill in between has the row computed again
-                on_progress(1)
+    for row, array in _made_ahead(made, np.flatnonzero(done == 0).tolist()):
+        if isinstance(array, ImageError):
+            faults.append(str(array))
+            continue
+        outputs[row] = frozen(array).astype(np.float16)
+        done[row] = 1  # after its content: a kill in between has the row computed again
+        on_progress(1)
     if faults:
         raise ManifestError("\n".join(faults))
     return ViewStore(outputs, images, len(crops))
+
+
+def _store_key(
+    frozen: FrozenPart,
+    images: Sequence[TrainingImage],
+    augmentation: AugmentationSettings,
+    num_augmented: int,
+    seed: int,
+) -> str:
+    """Names all that decides what is in a store; of plain pictures neither seed nor augmentation does."""
+    said: list[Any] = [frozen.key, frozen.recipe.crops, [image.cache_name for image in images]]
+    if num_augmented:
+        said += [augmentation.model_dump(mode="json"), num_augmented, seed]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]
+
+
+def _made_ahead(make: Callable[[int], _Made], rows: Iterable[int]) -> Iterator[tuple[int, _Made]]:
+    """Each row with what threads make of it, in order, made while the caller works on those before."""
+    num_ahead = max(_IMAGES_AHEAD, 2 * (os.cpu_count() or 1))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[tuple[int, Future[_Made]]] = deque()
+        for row in rows:
+            waiting.append((row, pool.submit(make, row)))
+            if len(waiting) > num_ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
 
 
 def _views_of(
@@ -296,14 +334,64 @@ def _augmented_input(
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A memory-mapped array, made with zeros if it is not there or not of that shape."""
-    if path.exists():
+    """A memory-mapped array, made with zeros if it is not there or not of that shape, with all its room on the disk.
+
+    Without the room, writing to the map would end the process without a word when the disk is full.
+
+    Raises:
+        OutputError: The disk cannot hold it, or it cannot be written.
+    """
+    try:
+        there = _kept(path, shape, dtype)
+        if there is not None:
+            _take_room(path)
+            return there
+        there = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         try:
-            there: NDArray[Any] = np.lib.format.open_memmap(path, mode="r+")
-            if there.shape == shape and there.dtype == dtype:
-                return there
-        except ValueError:
-            pass  # cut short: made anew
-        path.unlink()
-    made: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    return made
+            _take_room(path)
+        except (OSError, OutputError):
+            path.unlink()
+            raise
+        return there
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another --cache") from error
+
+
+def _kept(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any] | None:
+    """The array that is on disk; None if there is none, or it is another."""
+    if not path.exists():
+        return None
+    with suppress(ValueError):  # cut short
+        there: NDArray[Any] = np.lib.format.open_memmap(path, mode="r+")
+        if there.shape == shape and there.dtype == dtype:
+            return there
+    path.unlink()
+    return None
+
+
+def _take_room(path: Path) -> None:
+    """Have the file system give a sparse file all its blocks, where it can.
+
+    Raises:
+        OutputError: They are not there; tells what is needed and what is free.
+    """
+    status = path.stat()
+    needed, free = status.st_size - status.st_blocks * 512, shutil.disk_usage(path.parent).free
+    if needed <= 0:
+        return
+    too_full = OutputError(
+        f"{path}: views need {needed:,} bytes more and the disk has {free:,} free; make room, or choose fewer "
+        "finetune.views, a later finetune.from_stage or another --cache"
+    )
+    if needed > free:
+        raise too_full
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, status.st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # a quota, or somebody else was first
+            raise too_full from error
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
