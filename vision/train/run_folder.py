@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vision.bundle import INFO_FILE, Bundle, load_bundle
 from vision.config import Config
 from vision.errors import OutputError
-from vision.files import write_whole_text
+from vision.files import is_part_of_whole_file, write_whole_text
+
+if TYPE_CHECKING:
+    from vision.train.training_set import PreparedRun, TrainingSet
 
 CONFIG_FILE = "config.yaml"
+INPUTS_FILE = "inputs.json"
 METRICS_FILE = "metrics.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 SCHEDULES_FILE = "schedules.json"
+CHECKPOINT_FILE = "checkpoint.pt"
+BUNDLE_DIR = "bundle"
 
 
 def check_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
@@ -50,33 +59,113 @@ def check_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: 
             )
         earlier = (run_dir / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
         if resume and earlier != config.as_yaml():
-            differing = _first_difference(earlier, config.as_yaml())
+            differing = first_difference(earlier, config.as_yaml())
             raise OutputError(
                 f"{run_dir / CONFIG_FILE}: differs from the configuration given ({differing}); "
                 "resume with the same, or --overwrite"
             )
 
 
-def open_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a run, emptied if asked, and write its resolved configuration.
+def open_run_folder(
+    run_dir: Path, config: Config, *, resume: bool, overwrite: bool, inputs: Mapping[str, str] | None = None
+) -> None:
+    """Make the folder of a run, emptied if asked, and write its resolved configuration and what it is trained on.
+
+    Args:
+        run_dir: The folder.
+        config: The configuration.
+        resume: Go on with the run that is there.
+        overwrite: Remove it.
+        inputs: Of `input_digests`; a run that is resumed must have the same.
 
     Raises:
-        OutputError: As `check_run_folder`, or the folder cannot be written to.
+        OutputError: As `check_run_folder`, the inputs differ, or the folder cannot be written to.
     """
     check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
     with _told_as_output_error(run_dir):
         if overwrite and run_dir.exists():
             shutil.rmtree(run_dir)
+    if inputs is not None:
+        _check_inputs(run_dir / INPUTS_FILE, inputs)
     write_whole_text(run_dir / CONFIG_FILE, config.as_yaml())
+    if inputs is not None:
+        write_whole_text(run_dir / INPUTS_FILE, json.dumps(dict(inputs), indent=2) + "\n")
+
+
+def input_digests(prepared: PreparedRun, weights: Mapping[str, str]) -> dict[str, str]:
+    """What decides a run's result beside its settings, by name: digests, so that two runs can be compared.
+
+    Args:
+        prepared: The data.
+        weights: Digest of each network's weights.
+    """
+    taxonomy = prepared.taxonomy.restricted_to(prepared.classes)
+    return {
+        "classes": _digest(list(prepared.classes)),
+        "training pictures": _pictures_digest(prepared.training),
+        "calibration pictures": _pictures_digest(prepared.calibration),
+        "taxonomy": _digest(taxonomy.model_dump(mode="json")),
+        "weights": _digest(dict(sorted(weights.items()))),
+    }
+
+
+def is_taken(run_dir: Path) -> bool:
+    """Whether there is something in the folder, so that a run needs `--resume` or `--overwrite`."""
+    with _told_as_output_error(run_dir):
+        return run_dir.is_dir() and any(run_dir.iterdir())
+
+
+def finished_bundle(run_dir: Path) -> Bundle | None:
+    """The bundle of a run that is finished, None if there is none yet; a checkpoint that was left behind is removed.
+
+    Raises:
+        BundleError: The bundle is there, but not what its digests say.
+    """
+    if not (run_dir / BUNDLE_DIR / INFO_FILE).exists():  # the last file that is written
+        return None
+    bundle = load_bundle(run_dir / BUNDLE_DIR)
+    (run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return bundle
+
+
+def _check_inputs(path: Path, inputs: Mapping[str, str]) -> None:
+    """Make sure that what a folder's run was trained on is what there is now; without a note of it nothing is known.
+
+    Raises:
+        OutputError: It is not.
+    """
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); start anew with --overwrite") from error
+    changed = [name for name, digest in inputs.items() if earlier.get(name) != digest]
+    if changed:
+        raise OutputError(
+            f"{path}: {', '.join(changed)} changed since this run began, and a run is resumed with the same only; "
+            "put them back, or start anew with --overwrite or another name"
+        )
+
+
+def _pictures_digest(pictures: TrainingSet) -> str:
+    """Of pictures, boxes, classes and groups in their order, which the seed's draws follow."""
+    names = [image.cache_name for image in pictures.images]
+    return _digest([names, pictures.class_indices.tolist(), pictures.groups])
+
+
+def _digest(said: Any) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _is_run(run_dir: Path) -> bool:
-    """Whether the folder was made by a run: its configuration is there, and nothing or a run's first file beside it."""
-    names = {path.name for path in run_dir.iterdir()}
-    return CONFIG_FILE in names and (ENVIRONMENT_FILE in names or names == {CONFIG_FILE})
+    """Whether the folder was made by a run: its configuration is there, and nothing or its first files beside it."""
+    names = {path.name for path in run_dir.iterdir() if not is_part_of_whole_file(path)}
+    return CONFIG_FILE in names and (ENVIRONMENT_FILE in names or names <= {CONFIG_FILE, INPUTS_FILE})
 
 
-def _first_difference(first: str, second: str) -> str:
+def first_difference(first: str, second: str) -> str:
+    """The first line in which two configurations differ, both ways."""
     for before, after in zip(first.splitlines(), second.splitlines(), strict=False):
         if before != after:
             return f"'{before.strip()}' there, '{after.strip()}' now"
@@ -106,9 +195,18 @@ class MetricsLog:
             write_whole_text(path, "")  # a resumed run tells its story from the beginning
 
     def write(self, event: str, **values: Any) -> None:
-        """Append one event."""
+        """Append one event; a number that is none, or not finite, is written as null."""
         if self._path is None:
             return
         line = {"event": event, "elapsed_s": round(time.monotonic() - self._start, 3), **values}
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+            stream.write(json.dumps(_with_nulls(line), allow_nan=False) + "\n")
+
+
+def _with_nulls(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have, such as the training loss before training."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _with_nulls(each) for key, each in value.items()}
+    return [_with_nulls(each) for each in value] if isinstance(value, list | tuple) else value
