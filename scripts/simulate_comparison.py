@@ -1,12 +1,17 @@
-"""How often the tests of `vision compare` cry wolf, find what is there, and how often the interval holds the truth.
+"""How often the tests of `vision compare` cry wolf, find what is there, and how often intervals hold the truth.
 
     python scripts/simulate_comparison.py --trials 2000
+    python scripts/simulate_comparison.py --of-a-class --intervals 500
 
 Two models answer the same pictures. Each picture's chance of a right answer is the mean accuracy, plus an offset of
 its group that both share (hard places are hard for both), plus or minus half an offset of its group in which the two
 differ (one likes the place, the other does not). The second kind makes discordant pictures come in clusters: this is
 where a test by pictures finds differences that are none. Offsets are symmetric, so the true difference over new groups
 is the stated gain; the interval is asked whether it holds that.
+
+With `--of-a-class` it is about the intervals of a class in an evaluation: recall, precision and F1 of one of four
+classes. A group is of one class, drawn at random, and has an offset of its chance of a right answer; wrong answers go
+to the other three alike. So all three figures are the mean accuracy over new groups.
 
 Every share comes with its Monte-Carlo standard error.
 """
@@ -21,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vision.evaluate.metrics import bootstrap_intervals
 from vision.evaluate.paired_tests import group_differences, mcnemar_p_value, paired_figures, sign_flip_p_value
 
 LEVEL = 0.05
@@ -105,6 +111,72 @@ def shares(scenario: Scenario, *, num_trials: int, num_intervals: int, num_repli
     return [mcnemar / num_trials, by_groups / num_trials, excluding / num_intervals, holding / num_intervals]
 
 
+@dataclass(frozen=True)
+class Held:
+    """Of the intervals of one figure, the share that holds the truth, of those that there are, and that has a width."""
+
+    num_there: int
+    num_holding: int
+    num_without_width: int
+
+    def __str__(self) -> str:
+        """In percent, with the standard error; then how many have no width."""
+        share = self.num_holding / max(self.num_there, 1)
+        error = math.sqrt(share * (1 - share) / max(self.num_there, 1))
+        return f"{100 * share:5.1f} ({100 * error:.1f}) {100 * self.num_without_width / max(self.num_there, 1):5.1f}"
+
+
+def class_shapes() -> list[tuple[str, tuple[int, ...], float]]:
+    """Name, pictures of each group, offset of a group's chance."""
+    unequal = tuple(2 ** (number % 5) for number in range(40))
+    return [
+        ("independent pictures, 400", (1,) * 400, 0.0),
+        ("independent pictures, 40", (1,) * 40, 0.0),
+        ("100 groups of 5, offsets", (5,) * 100, 0.2),
+        ("40 groups of 10, no offsets", (10,) * 40, 0.0),
+        ("40 groups of 10, offsets", (10,) * 40, 0.2),
+        ("40 groups of 1 to 16, offsets", unequal, 0.2),
+        ("20 groups of 10, offsets", (10,) * 20, 0.2),
+        ("8 groups of 10, offsets", (10,) * 8, 0.2),
+    ]
+
+
+def held_by_class(
+    group_sizes: tuple[int, ...], spread: float, *, num_intervals: int, num_replicates: int, seed: int
+) -> list[Held]:
+    """How often the intervals of recall, precision and F1 of the first of four classes hold the truth."""
+    generator, num_classes = np.random.default_rng(seed), 4
+    there, holding, flat = np.zeros(3, dtype=int), np.zeros(3, dtype=int), np.zeros(3, dtype=int)
+    for trial in range(num_intervals):
+        groups = np.repeat(np.arange(len(group_sizes)), group_sizes)
+        truth = generator.integers(num_classes, size=len(group_sizes))[groups]
+        chance = MEAN_ACCURACY + generator.choice([-spread, spread], len(group_sizes))[groups]
+        wrong = (truth + generator.integers(1, num_classes, size=len(groups))) % num_classes
+        answers = np.where(generator.random(len(groups)) < chance, truth, wrong)
+        found = bootstrap_intervals(
+            truth, answers, [str(group) for group in groups], num_classes, num_replicates=num_replicates, seed=trial
+        )
+        for index, interval in enumerate((found.recall[0], found.precision[0], found.f1[0])):
+            if not math.isnan(interval.low):
+                there[index] += 1
+                holding[index] += interval.low <= MEAN_ACCURACY <= interval.high
+                flat[index] += interval.low == interval.high
+    return [Held(*map(int, each)) for each in zip(there, holding, flat, strict=True)]
+
+
+def print_of_a_class(*, num_intervals: int, num_replicates: int, seed: int) -> None:
+    """Print a line a shape."""
+    names = ("recall", "precision", "F1")
+    print(f"{'holds, percent (s. e.), without width':<38} " + "  ".join(f"{name:>17}" for name in names))
+    start = time.perf_counter()
+    for number, (name, sizes, spread) in enumerate(class_shapes()):
+        held = held_by_class(
+            sizes, spread, num_intervals=num_intervals, num_replicates=num_replicates, seed=seed + number
+        )
+        print(f"{name:<38} " + "  ".join(f"{each!s:>17}" for each in held), flush=True)
+    print(f"{num_intervals} trials; {time.perf_counter() - start:.0f} s")
+
+
 def main() -> None:
     """Print a line a scenario."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,7 +185,12 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=400, help="of the bootstrap")
     parser.add_argument("--gain", type=float, default=0.06, help="true difference where there is one")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--of-a-class", action="store_true", help="intervals of recall, precision and F1 instead")
     arguments = parser.parse_args()
+    if arguments.of_a_class:
+        options = {"num_replicates": arguments.replicates, "seed": arguments.seed}
+        print_of_a_class(num_intervals=arguments.intervals, **options)
+        return
     num_intervals = min(arguments.intervals, arguments.trials)
     names = ("McNemar", "by groups", "interval off 0", "interval holds")
     print(f"{'percent (standard error)':<34} {'gain':>5}  " + "  ".join(f"{name:>15}" for name in names))

@@ -14,6 +14,7 @@ import pytest
 
 from vision.data.manifest import Manifest, group_names, manifest_from_rows
 from vision.errors import PredictionsError, TaxonomyError
+from vision.evaluate.comparison import Comparison
 from vision.evaluate.evaluation import (
     LEVELS,
     ConfusionMatrix,
@@ -22,6 +23,7 @@ from vision.evaluate.evaluation import (
     evaluate_predictions,
     with_truth,
 )
+from vision.evaluate.gates import GateReport
 from vision.evaluate.outputs import EVALUATION_FILE, REPORT_PAGE, TAXONOMY_FILE, recorded_images_dir, write_evaluation
 from vision.evaluate.summary import SUMMARY_FILE
 from vision.predictions import (
@@ -351,8 +353,22 @@ def test_no_readable_evaluation_remembers_no_pictures(tmp_path: Path, content: s
     assert recorded_images_dir(tmp_path) is None
 
 
-def test_the_published_schema_is_that_of_the_code() -> None:
-    # python -c 'import json; from vision.evaluate.evaluation import Evaluation as E; print(json.dumps(
-    # E.model_json_schema(), indent=1, ensure_ascii=False))' > docs/evaluation.schema.json
-    published = Path(__file__).parents[2] / "docs" / "evaluation.schema.json"
-    assert json.loads(published.read_text(encoding="utf-8")) == Evaluation.model_json_schema()
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMAS = {"evaluation": Evaluation, "comparison": Comparison, "gates": GateReport}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_published_schema_is_that_of_the_code(name: str) -> None:
+    # python scripts/write_schemas.py writes them anew.
+    published = json.loads((DOCS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    assert published == SCHEMAS[name].model_json_schema()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_field_of_a_published_schema_is_described(name: str) -> None:
+    schema = SCHEMAS[name].model_json_schema()
+    models = {name: schema, **schema["$defs"]}
+    plain = [
+        f"{each}.{key}" for each in models for key, at in models[each]["properties"].items() if "description" not in at
+    ]
+    assert plain == []

@@ -148,6 +148,10 @@ GateOption = Annotated[
     Path | None,
     typer.Option("--gate", metavar="FILE", help="Limits to hold the figures to; exit code 5 if one is not kept."),
 ]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder that the file names in the predictions start from; for compare, those of A."),
+]
 BaselineOption = Annotated[
     Path | None,
     typer.Option("--baseline", metavar="PREDICTIONS", help="For the gate no_loss, instead of those its file names."),
@@ -431,16 +435,27 @@ def _evaluate_without_each_class(config_path: Path, overrides: list[str], out: P
 @app.command()
 def report(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="A file that `vision evaluate` or `vision classify -o` wrote.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="A file that `vision evaluate` or `vision classify -o` wrote, or the folder of an evaluation.",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the files go. Default: the folder of the predictions.")
     ] = None,
     manifest_path: Annotated[
-        Path | None, typer.Option("--manifest", help="Truth for predictions that have none, and where pictures lie.")
+        Path | None,
+        typer.Option("--manifest", help="Where truth, groups and further columns come from, whatever the rows say."),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder that the predictions' file names are relative to.")
+    images: ImagesOption = None,
+    earlier_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluation",
+            metavar="FOLDER",
+            help="An evaluation of the same pictures, of which is kept what still holds. Default: the one beside.",
+        ),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the report.")] = None,
     pdf: Annotated[
@@ -452,71 +467,135 @@ def report(
 ) -> None:
     """Make figures and the confusion report again from predictions alone; needs no model.
 
-    Examples: vision report runs/photos/out_of_fold/predictions.parquet
+    Examples: vision report runs/photos/out_of_fold
 
     vision report runs/photos/evaluation/predictions.parquet --pdf
+
+    vision report stricter.parquet --evaluation runs/photos/evaluation -o stricter
     """
-    from vision.data.check import check_labelled_table
     from vision.data.manifest import load_manifest
-    from vision.evaluate.evaluation import PictureFigures, check_truth, rows_digest, with_truth
+    from vision.evaluate.carrying import carried
+    from vision.evaluate.comparison import predictions_path
+    from vision.evaluate.evaluation import DataSource, check_truth, num_other_truths, rows_digest, with_truth
     from vision.evaluate.outputs import (
+        PDF_FILE,
         REPORT_PAGE,
         recorded_evaluation,
         recorded_images_dir,
-        recorded_known,
-        recorded_overlays,
         recorded_settings,
         recorded_taxonomy,
         write_evaluation,
     )
-    from vision.predictions import load_predictions, printable_name
+    from vision.predictions import check_ids, load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
+    _check_images_dir(images)
     gates = _load_gates(gate, baseline)
-    table = load_predictions(predictions)
-    beside = predictions.parent
-    judged_by = (recorded_taxonomy(beside) if taxonomy_path is None else None) or load_taxonomy(taxonomy_path)
+    path = predictions_path(predictions)
+    folder, beside = out or path.parent, earlier_dir or path.parent
+    earlier = recorded_evaluation(beside)
+    if earlier_dir is not None and earlier is None:
+        raise UsageError(f"--evaluation {earlier_dir}: holds no evaluation that can be read; give another folder")
+    recorded = recorded_taxonomy(beside) if taxonomy_path is None else None
+    before = load_predictions(path, recorded or load_taxonomy(taxonomy_path))
     images_dir = images or recorded_images_dir(beside)
+    table, data = before, None
+    judged_by = _taxonomy_that_knows(before, recorded, taxonomy_path)
     if manifest_path is not None:
         manifest = load_manifest(manifest_path)
-        check_labelled_table(manifest, judged_by)
-        table = with_truth(table, manifest)
+        judged_by = _taxonomy_that_knows(before, recorded, taxonomy_path, manifest)
+        table, data = with_truth(before, manifest), DataSource.of(manifest, None)
+        num_others = num_other_truths(before, table)
+        if num_others:
+            say(f"note: {num_others} labels differ from those in the predictions; those of the manifest count")
         images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
+    check_ids(path, table, judged_by)
+    check_truth(table)
+    _warn_of_repeated_names(table)
+    _warn_of_absent_pictures(table["file_name"], images)
     if gates is not None:
         from vision.evaluate.gates import check_baseline, check_gates
 
-        check_baseline(gates, predictions)
+        check_baseline(gates, path, table, judged_by)
         check_gates(gates, judged_by, judged_by.class_ids)
-    earlier = recorded_evaluation(beside)
-    folder = out or beside
-    check_truth(table)
-    digest = rows_digest(table)
-    _check_may_report_into(folder, predictions, digest, len(table))
-    is_same = earlier is not None and earlier.rows_digest == digest
+    _check_may_report_into(folder, path, rows_digest(table), len(table))
+    kept = carried(beside, path, table)
     evaluation = write_evaluation(
         table,
         judged_by,
         folder,
         title=title or (earlier.title if earlier is not None else printable_name(beside.resolve().name)),
         images_dir=images_dir,
-        known_classes=earlier.known_classes if earlier is not None else (),
+        known_classes=kept.known_classes,
         seed=earlier.seed if earlier is not None else 0,
-        settings=recorded_settings(beside) if is_same else None,
-        known=recorded_known(beside) if is_same else None,
-        overlays=recorded_overlays(beside) if is_same else None,
-        of_pictures=(
-            PictureFigures(earlier.shortcuts, earlier.near_duplicates) if earlier is not None and is_same else None
-        ),
+        settings=kept.settings,
+        decided_again=not kept.is_same,
+        known=kept.known,
+        overlays=kept.overlays,
+        of_pictures=kept.of_pictures,
+        data=data or kept.data,
+        notes=kept.notes,
+        card=kept.card,
     )
-    _print_evaluation(evaluation, folder / REPORT_PAGE)
+    for what in kept.dropped:
+        say(f"left out: {what}")
+    if kept.settings is not None and recorded_settings(folder) is None:
+        say("left out: what the bundle promises, as these answers follow from other promises than it lists")
+    if not kept.known_classes and evaluation.novel:
+        names = ", ".join(novel.class_id for novel in evaluation.novel)
+        say(f"note: no row lists or answers {names}; their pictures count as of classes that the model does not know")
+    _print_evaluation(evaluation, judged_by, folder / REPORT_PAGE)
     keeps_gates = gates is None or _keeps_gates(gates, evaluation, table, judged_by, folder)
     if pdf:  # once the page shows the gates
         from vision.evaluate.report.pdf import print_pdf
 
         with spinner("printing"):
-            print_pdf(folder / REPORT_PAGE, folder / "report.pdf")
+            print_pdf(folder / REPORT_PAGE, folder / PDF_FILE)
     if not keeps_gates:
         raise typer.Exit(EXIT_GATE_FAILED)
+
+
+def _taxonomy_that_knows(
+    table: pl.DataFrame, recorded: Taxonomy | None, path: Path | None, manifest: Manifest | None = None
+) -> Taxonomy:
+    """The taxonomy that an evaluation was judged by if it knows all that is asked of it now, else the whole one.
+
+    An evaluation records only the part that its classes need; the manifest's labels are checked against what is taken.
+    """
+    from vision.data.check import check_labelled_table
+    from vision.evaluate.evaluation import classes_of_answers
+    from vision.taxonomy import load_taxonomy
+
+    if recorded is None:
+        found = load_taxonomy(path)
+    else:
+        needed = classes_of_answers(table, recorded)
+        needed |= set(manifest.table["label"]) if manifest is not None else set()
+        whole = load_taxonomy()
+        knows_more = len(needed & set(whole.class_ids)) > len(needed & set(recorded.class_ids))
+        found = whole if knows_more else recorded
+    if manifest is not None:
+        check_labelled_table(manifest, found)
+    return found
+
+
+def _check_images_dir(images: Path | None) -> None:
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: no such folder; give the one that the file names start from")
+
+
+def _warn_of_absent_pictures(file_names: pl.Series, images: Path | None) -> None:
+    if images is not None and not any((images / name).is_file() for name in file_names):
+        say(f"warning: {images} has none of the {len(file_names)} pictures, first '{file_names[0]}'; check --images")
+
+
+def _warn_of_repeated_names(table: pl.DataFrame) -> None:
+    """Parts of one picture, told by their boxes, are no repetition."""
+    columns = ["file_name", "box"] if "box" in table.columns else ["file_name"]
+    num_more = len(table) - table.select(columns).n_unique()
+    if num_more:
+        first = table.filter(table.select(columns).is_duplicated())["file_name"][0]
+        say(f"warning: {num_more} rows repeat a file name, first '{first}'; each row counts")
 
 
 def _check_may_report_into(folder: Path, predictions: Path, digest: str, num_images: int) -> None:
@@ -549,7 +628,7 @@ def compare(
     manifest_path: Annotated[
         Path | None, typer.Option("--manifest", help="Truth for predictions that have none, and where pictures lie.")
     ] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder that A's file names are relative to.")] = None,
+    images: ImagesOption = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
     taxonomy_path: TaxonomyOption = None,
 ) -> None:
@@ -561,6 +640,8 @@ def compare(
 
     vision compare old.parquet new.parquet --manifest data/manifest.csv --common
     """
+    import polars as pl
+
     from vision.data.manifest import load_manifest
     from vision.evaluate.comparison import (
         NamedPredictions,
@@ -569,36 +650,52 @@ def compare(
         needed_classes,
         pair_rows,
         predictions_path,
+        safe_for_spreadsheets,
     )
-    from vision.evaluate.evaluation import with_truth
+    from vision.evaluate.evaluation import num_other_truths, with_truth
     from vision.evaluate.outputs import recorded_evaluation, recorded_images_dir, recorded_taxonomy
     from vision.evaluate.report.comparison import check_may_compare_into, comparison_lines, write_comparison
-    from vision.predictions import load_predictions, printable_name
+    from vision.predictions import check_ids, load_predictions, printable_name
     from vision.taxonomy import load_taxonomy
 
     check_may_compare_into(out, overwrite=overwrite)
+    _check_images_dir(images)
     paths = [predictions_path(given) for given in (a, b)]
     earlier = [recorded_evaluation(path.parent) for path in paths]
     titles = [each.title if each is not None else str(given) for each, given in zip(earlier, (a, b), strict=True)]
     if titles[0] == titles[1]:
         titles = [str(a), str(b)]
-    tables = [load_predictions(path) for path in paths]
+    recorded = [recorded_taxonomy(path.parent) if taxonomy_path is None else None for path in paths]
+    tables = [
+        load_predictions(path, beside or load_taxonomy(taxonomy_path))
+        for path, beside in zip(paths, recorded, strict=True)
+    ]
     images_dirs = [images or recorded_images_dir(paths[0].parent), recorded_images_dir(paths[1].parent)]
     if manifest_path is not None:
         manifest = load_manifest(manifest_path)
-        tables = [with_truth(table, manifest) for table in tables]
+        before, tables = tables, [with_truth(table, manifest) for table in tables]
+        num_others = max(num_other_truths(*pair) for pair in zip(before, tables, strict=True))
+        if num_others:
+            say(f"note: {num_others} labels differ from those in the predictions; those of the manifest count")
         images_dirs[0] = images_dirs[0] or _common_images_dir(tables[0]["file_name"], manifest.folder)
     side_a, side_b = (
         NamedPredictions(table, printable_name(str(given)), printable_name(name))
         for table, given, name in zip(tables, (a, b), titles, strict=True)
     )
+    _warn_of_absent_pictures(tables[0]["file_name"], images)
     rows = pair_rows(side_a, side_b, take_common=common)
-    recorded = [recorded_taxonomy(path.parent) for path in paths] if taxonomy_path is None else []
     known = (each for each in recorded if each is not None and needed_classes(rows) <= set(each.class_ids))
     judged_by = next(known, None) or load_taxonomy(taxonomy_path)
+    for path, of_side in zip(paths, (rows.a, rows.b), strict=True):
+        check_ids(path, of_side.with_columns(top=pl.lit([], dtype=of_side.schema["top"])), judged_by)
     comparison = compare_predictions(side_a, side_b, rows, judged_by, title=title or "")
     page = write_comparison(
-        comparison, changed_pictures(rows), judged_by, out, images_dir_a=images_dirs[0], images_dir_b=images_dirs[1]
+        comparison,
+        safe_for_spreadsheets(changed_pictures(rows)),
+        judged_by,
+        out,
+        images_dir_a=images_dirs[0],
+        images_dir_b=images_dirs[1],
     )
     for line in comparison_lines(comparison):
         print(printable(line))
@@ -740,26 +837,29 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
         return
     print(f"bundle: {result.bundle.folder} ({result.bundle.digest[:16]})")
     if result.out_of_fold_path is not None:
-        _report_out_of_fold(result.out_of_fold_path, config)
+        _report_out_of_fold(result.out_of_fold_path, result.bundle, config)
     manifest = load_manifest(config.data.manifest)
     if (manifest.table["split"] == "test").any():
         _evaluate_bundle(result.bundle, manifest, "test", run_dir / "evaluation", config.taxonomy)
 
 
-def _report_out_of_fold(predictions: Path, config: Config) -> None:
-    from vision.evaluate.outputs import REPORT_PAGE, write_evaluation
-    from vision.predictions import load_predictions
+def _report_out_of_fold(predictions: Path, bundle: Bundle, config: Config) -> None:
+    from vision.data.manifest import load_manifest
+    from vision.evaluate.out_of_fold import evaluate_out_of_fold
+    from vision.evaluate.outputs import REPORT_PAGE
     from vision.taxonomy import load_taxonomy
 
-    evaluation = write_evaluation(
-        load_predictions(predictions),
-        load_taxonomy(config.taxonomy),
-        predictions.parent,
-        title=f"{config.name}, out of fold",
-        images_dir=config.data.manifest.parent,
-        seed=config.seed,
-    )
-    _print_evaluation(evaluation, predictions.parent / REPORT_PAGE)
+    taxonomy = load_taxonomy(config.taxonomy)
+    with spinner("looking at the pictures"):
+        evaluation = evaluate_out_of_fold(
+            predictions,
+            bundle,
+            load_manifest(config.data.manifest),
+            taxonomy,
+            title=f"{config.name}, out of fold",
+            seed=config.seed,
+        )
+    _print_evaluation(evaluation, taxonomy, predictions.parent / REPORT_PAGE)
 
 
 def _evaluate_bundle(
@@ -772,7 +872,9 @@ def _evaluate_bundle(
     *,
     known: pl.DataFrame | None = None,
 ) -> None:
-    from vision.evaluate.gates import check_baseline, check_gates, remove_gates
+    from vision.data.check import check_labelled_table
+    from vision.data.manifest import truth_columns
+    from vision.evaluate.gates import check_baseline, check_gates
     from vision.evaluate.outputs import REPORT_PAGE
     from vision.evaluate.run import NOVEL, evaluate_bundle, known_rows, rows_of_split, taxonomy_for
     from vision.predictions import PREDICTIONS_FILE, load_predictions
@@ -780,9 +882,10 @@ def _evaluate_bundle(
     judged_by = taxonomy_for(bundle, taxonomy_path)
     rows = rows_of_split(manifest, split)
     if gates is not None:  # before the pictures are classified, which takes a while
-        check_baseline(gates, out / PREDICTIONS_FILE)
+        check_labelled_table(manifest, judged_by)
         check_gates(gates, judged_by, {*bundle.info.classes, *rows["label"]})
-    remove_gates(out)
+        pictures = truth_columns(rows).with_columns(rows["file_name"], rows["sha256"].fill_null(""))
+        check_baseline(gates, out / PREDICTIONS_FILE, pictures, judged_by)
     num_beside = len(known_rows(manifest, bundle)) if split == NOVEL and known is None else 0
     with progress_bar("classifying", len(rows) + num_beside) as advance:
         evaluation = evaluate_bundle(bundle, manifest, judged_by, out, split=split, known=known, on_progress=advance)
@@ -791,7 +894,7 @@ def _evaluate_bundle(
             f"warning: {manifest.path} has no known class in the splits test and calibration, so nothing tells how "
             "well novelty tells novel from known pictures"
         )
-    _print_evaluation(evaluation, out / REPORT_PAGE)
+    _print_evaluation(evaluation, judged_by, out / REPORT_PAGE)
     if gates is not None:
         table = load_predictions(out / PREDICTIONS_FILE)
         if not _keeps_gates(gates, evaluation, table, judged_by, out):
@@ -961,7 +1064,9 @@ def _print_left_out(figures: LeftOut) -> None:
     print(f"  {_shown(figures.gain)}  AUROC above {figures.best_baseline.replace('_', ' ')}, the best baseline")
 
 
-def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
+def _print_evaluation(evaluation: Evaluation, judged_by: Taxonomy, report_path: Path) -> None:
+    from vision.evaluate.summary import is_wrong_name
+
     print(f"{evaluation.title}: {evaluation.num_images} pictures, {evaluation.num_groups} groups")
     if sum(novel.num_images for novel in evaluation.novel) < evaluation.num_images:  # else no class can be right
         print(f"  {_shown(evaluation.accuracy)}  accuracy: the right class was named (95 % interval over groups)")
@@ -1005,9 +1110,11 @@ def _print_evaluation(evaluation: Evaluation, report_path: Path) -> None:
         print(f"  most probable class: {names}")
     if evaluation.num_trained_on:
         say(f"warning: {evaluation.num_trained_on} of the pictures were trained on; the figures flatter the model")
-    for pair in evaluation.confused_pairs[:5]:
+    for pair in [pair for pair in evaluation.confused_pairs if is_wrong_name(pair, judged_by)][:5]:
         cue = f"; {pair.cues[0]}" if pair.cues else ""
         print(f"  {pair.true_id} taken for {pair.answer_id}: {pair.num_images} ({pair.share_of_true:.0%}){cue}")
+    for note in evaluation.notes:
+        say(f"note: {note}")
     print(f"report: {report_path}")
 
 

@@ -59,7 +59,13 @@ class Side(Part):
 
 
 class ComparedFigure(Part):
-    """A figure of both, and the difference with its paired interval."""
+    """A figure of both, and the difference with its paired interval.
+
+    Attributes:
+        a: Of A.
+        b: Of B.
+        difference: B minus A.
+    """
 
     a: FigureWithInterval
     b: FigureWithInterval
@@ -103,7 +109,12 @@ class PairedTest(Part):
 
 
 class AccuracyChange(Part):
-    """A share of right answers of both, and whether the difference could be chance."""
+    """A share of right answers of both, and whether the difference could be chance.
+
+    Attributes:
+        accuracy: The share.
+        test: Of the difference.
+    """
 
     accuracy: ComparedFigure
     test: PairedTest
@@ -189,7 +200,13 @@ class ChangedPicture(Part):
 
 
 class ChangeList(Part):
-    """Pictures that changed in one way, those with the surest wrong answer first; no more than a page can show."""
+    """Pictures that changed in one way, those with the surest wrong answer first; no more than a page can show.
+
+    Attributes:
+        change: In which way.
+        num_images: All of them.
+        pictures: Those that are listed.
+    """
 
     change: ChangeKind
     num_images: int
@@ -205,6 +222,8 @@ class Comparison(Part):
     """The content of `comparison.json`.
 
     Attributes:
+        schema_version: Of this layout; it grows when a field changes its meaning or goes, not when one is added.
+        created_by: Program and version that wrote the file.
         title: Name of the comparison.
         a: What is compared against.
         b: What is compared.
@@ -419,6 +438,15 @@ def changed_pictures(rows: PairedRows) -> pl.DataFrame:
     changed = changed.select(change.cast(pl.Enum(CHANGE_KINDS)).alias("change"), pl.all())
     ordered = changed.sort("change", "_sure", "file_name", descending=[False, True, False])
     return ordered.drop("_sure", "sure_a", "sure_b").with_columns(pl.col("change").cast(pl.String))
+
+
+def safe_for_spreadsheets(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with an apostrophe before texts that a spreadsheet would compute, as it does those that begin with =.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    text = pl.col(pl.String)
+    return table.with_columns(pl.when(text.str.contains(r"^[=+\-@\t\r]")).then("'" + text).otherwise(text).name.keep())
 
 
 @dataclass(frozen=True)

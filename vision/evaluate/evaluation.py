@@ -48,7 +48,18 @@ LEVELS: tuple[LevelName, ...] = ("class", "family", "role")
 
 
 class ClassFigures(Part):
-    """The figures of one class."""
+    """The figures of one class.
+
+    Attributes:
+        class_id: Its id.
+        name: Its name.
+        family: Id of its family.
+        num_images: Its pictures.
+        num_answers: Pictures that were given its name.
+        precision: Share of these answers that are right; no value without answers.
+        recall: Share of its pictures that were given its name; no value without pictures.
+        f1: Harmonic mean of the two.
+    """
 
     class_id: str
     name: str
@@ -61,7 +72,14 @@ class ClassFigures(Part):
 
 
 class ConfusionMatrix(Part):
-    """Counts; rows true, columns answers: the same ids, then roll-ups, `unknown`, `no answer` where they occur."""
+    """Counts; rows true, columns answers: the same ids, then roll-ups, `unknown`, `no answer` where they occur.
+
+    Attributes:
+        level: class, family or role.
+        true_ids: Ids of the rows.
+        answer_ids: Ids of the columns.
+        counts: Pictures, a list a row.
+    """
 
     level: LevelName
     true_ids: tuple[str, ...]
@@ -74,7 +92,15 @@ class ConfusionMatrix(Part):
 
 
 class ConfusedPair(Part):
-    """Pictures of one class that got another answer."""
+    """Pictures of one class that got another answer.
+
+    Attributes:
+        true_id: The class.
+        answer_id: The answer.
+        num_images: Pictures.
+        share_of_true: The same as a share of the pictures of the class.
+        cues: What separates the two, if they are look-alikes.
+    """
 
     true_id: str
     answer_id: str
@@ -84,7 +110,12 @@ class ConfusedPair(Part):
 
 
 class Baseline(Part):
-    """What a simple rule reaches on the same pictures; a model that is no better has learnt nothing worth having."""
+    """What a simple rule reaches on the same pictures; a model that is no better has learnt nothing worth having.
+
+    Attributes:
+        name: The rule.
+        accuracy: Share of pictures whose class it names.
+    """
 
     name: str
     accuracy: FigureWithInterval
@@ -104,8 +135,64 @@ class AnswerFigures(Part):
     right: FigureWithInterval
 
 
+class DataSource(Part):
+    """Where the pictures and their truth come from.
+
+    Attributes:
+        name: Of the data set: its folder.
+        manifest_sha256: Digest of the manifest's file, as it was read.
+        split: Only rows of this split; empty for all.
+    """
+
+    name: str
+    manifest_sha256: str
+    split: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, split: str | None) -> DataSource:
+        """That of a manifest, or of one of its splits."""
+        digest = hashlib.sha256(manifest.path.read_bytes()).hexdigest()
+        return cls(name=manifest.folder.resolve().name, manifest_sha256=digest, split=split or "")
+
+
 class Evaluation(Part):
-    """The content of `evaluation.json`."""
+    """The content of `evaluation.json`.
+
+    Attributes:
+        schema_version: Of this layout; it grows when a field changes its meaning or goes, not when one is added.
+        created_by: Program and version that wrote the file.
+        title: Name of what was evaluated.
+        model: Digest of the bundle; empty if the rows tell none.
+        rows_digest: SHA-256 of the names, answers and truths: whether the figures are of certain rows.
+        truth_digest: SHA-256 of the names, truths and groups: whether what was found on the pictures still holds.
+        images_dir: Where `file_name` starts, relative to the file; empty if the pictures were not at hand.
+        data: Where pictures and truth come from; None if that is not known.
+        notes: What could not be measured here, and why, in sentences.
+        num_images: Pictures judged, unreadable ones among them.
+        num_errors: Pictures that could not be read; they count as not recognised.
+        num_trained_on: Pictures that the model was trained on; they flatter it.
+        num_groups: Groups that the pictures come from; a picture without a group is its own.
+        accuracy: Share of all pictures whose class was named.
+        macro_recall: Mean recall over the classes that have pictures.
+        most_probable: Share of pictures whose most probable class is right, named or not; None if rows list no classes.
+        answers: What was answered at which level; None if rows have no level.
+        largest_class_share: Share of the largest class: always answering it would be right that often.
+        baselines: What simple rules reach on the same pictures.
+        calibration: Whether probabilities hold; None if rows do not list all classes.
+        novel: Answers for pictures of each class that the model does not know, most dangerous first.
+        novelty: Whether the novelty rank tells novel from known pictures; None without ranks.
+        promises: Whether the bundle's promises are kept; None if the rows cannot tell.
+        costs: What answers cost by the taxonomy.
+        slices: Accuracy in parts of the pictures, by further columns and by properties of the pictures.
+        suspicious: Labels that may be wrong; None if rows list no classes.
+        shortcuts: What models reach that see next to nothing; None if the pictures were not looked at.
+        near_duplicates: Pictures that repeat training pictures; None if nobody looked for them.
+        num_replicates: Draws of the bootstrap.
+        seed: Of the bootstrap.
+        classes: Figures of each class, in the order of the taxonomy.
+        matrices: Counts at class, family and role level.
+        confused_pairs: Every wrong answer that occurs, most frequent first.
+    """
 
     schema_version: Literal[2] = 2
     created_by: str
@@ -114,6 +201,8 @@ class Evaluation(Part):
     rows_digest: str = ""
     truth_digest: str = ""
     images_dir: str
+    data: DataSource | None = None
+    notes: tuple[str, ...] = ()
     num_images: int
     num_errors: int
     num_trained_on: int
@@ -171,6 +260,8 @@ def evaluate_predictions(
     images_dir: str = "",
     known_classes: Sequence[str] = (),
     of_pictures: PictureFigures | None = None,
+    data: DataSource | None = None,
+    notes: Sequence[str] = (),
     promises: Promises | None = None,
     known: pl.DataFrame | None = None,
     num_replicates: int = DEFAULT_REPLICATES,
@@ -186,6 +277,8 @@ def evaluate_predictions(
         known_classes: Classes of the model; those without pictures get a row that says so, and those of pictures that
             are not among them are novel. By default those in `top` or answered.
         of_pictures: What was found on the pictures themselves.
+        data: Where pictures and truth come from, if that is known.
+        notes: What could not be measured, and why, in sentences.
         promises: Of the bundle that answered.
         known: Further rows with their truth, of the same model for pictures of its classes; they stand beside novel
             ones where that is asked, and for the promises, and count nowhere else.
@@ -223,6 +316,8 @@ def evaluate_predictions(
         rows_digest=rows_digest(table),
         truth_digest=truth_digest(table),
         images_dir=images_dir,
+        data=data,
+        notes=tuple(notes),
         num_images=len(table),
         num_errors=int((table["status"] == "error").sum()),
         num_trained_on=int(trained_on(table).sum()),
@@ -351,6 +446,9 @@ def _baselines(
 def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
     """Predictions with the manifest's truth beside them, matched by name, else by the pictures' digests.
 
+    Where both tell something of a picture the manifest is right: it is what people mend. `num_other_truths` counts
+    where they differ.
+
     Raises:
         PredictionsError: Pictures are not in the manifest; says how many and which first.
     """
@@ -375,17 +473,18 @@ def with_truth(predictions: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
             f"{manifest.path}: {len(lost)} of {len(predictions)} predicted pictures are not in the manifest, "
             f"first '{lost[0]}'; give the manifest that they belong to"
         )
-    found = truth[rows]
-    given = predictions["true_label"] if "true_label" in predictions.columns else found["true_label"]
-    contradicted = given.is_not_null() & (given.cast(pl.String) != found["true_label"])
-    if contradicted.any():
-        row = int(contradicted.arg_max() or 0)
-        raise PredictionsError(
-            f"{manifest.path}: '{predictions['file_name'][row]}' is a '{found['true_label'][row]}' there, "
-            f"a '{given[row]}' in the predictions; one of them is wrong"
-        )
-    columns = [name for name in found.columns if name == "true_label" or name not in predictions.columns]
+    found = truth[rows].drop("file_name", "sha256")
+    columns = [
+        name for name in found.columns if name not in predictions.columns or found[name].null_count() < len(found)
+    ]
     return predictions.with_columns(found.select(columns).get_columns())
+
+
+def num_other_truths(before: pl.DataFrame, now: pl.DataFrame) -> int:
+    """Rows whose truth is another one than before; rows that had none do not count."""
+    if "true_label" not in before.columns:
+        return 0
+    return int((before["true_label"].cast(pl.String) != now["true_label"]).fill_null(False).sum())
 
 
 def check_truth(table: pl.DataFrame) -> None:

@@ -5,14 +5,16 @@ A figure that cannot be measured never passes: a class without images fails its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 import vision
 from vision.data.manifest import groups_of
@@ -21,6 +23,7 @@ from vision.evaluate.calibration_metrics import Bools, group_mean_interval, wils
 from vision.evaluate.comparison import (
     Comparison,
     NamedPredictions,
+    PairedRows,
     compare_predictions,
     pair_rows,
     predictions_path,
@@ -38,9 +41,31 @@ from vision.taxonomy import Taxonomy
 GATES_FILE = "gates.json"
 JUNIT_FILE = "gates.xml"
 
-By = Literal["value", "bound"]
-Share = Annotated[float, Strict(), Field(ge=0, le=1)]
-Cost = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+
+def _expects(what: str, is_fit: Callable[[Any], bool]) -> BeforeValidator:
+    """Refuses a value in words of this file's readers, not of the library that reads it."""
+
+    def checked(value: Any) -> Any:
+        if not is_fit(value):
+            raise ValueError(f"expected {what}")
+        return value
+
+    return BeforeValidator(checked)
+
+
+def _is_number_up_to(largest: float, value: Any) -> bool:
+    # Neither `.nan` nor `.inf`, nor a truth value, which is a number for Python.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= largest
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict | BaseModel)
+
+
+By = Annotated[Literal["value", "bound"], _expects("value or bound", lambda value: value in ("value", "bound"))]
+Share = Annotated[float, _expects("a share in [0, 1]", partial(_is_number_up_to, 1))]
+Cost = Annotated[float, _expects("a number from 0", partial(_is_number_up_to, sys.float_info.max))]
+NodeName = Annotated[str, _expects("a name, in quotes if need be", lambda value: isinstance(value, str))]
 Kind = Literal["recall", "accuracy", "confusion", "calibration_error", "cost", "confident_wrong_novel", "no_loss"]
 _ROUNDING = 1e-9  # a mean of shares that is equal to its limit on paper need not be so in binary
 
@@ -79,9 +104,9 @@ class CostCeiling(_Settings):
 class ConfusionCeiling(Ceiling):
     """Pictures of one class that got a certain other answer, as a share of the class."""
 
-    true: str
+    true: NodeName
     """The class of the pictures."""
-    answer: str
+    answer: NodeName
     """Another class, a family, a role, `unknown` or `no answer`."""
 
     @model_validator(mode="before")
@@ -96,8 +121,16 @@ class ConfusionCeiling(Ceiling):
 class NoLoss(_Settings):
     """No loss beyond chance against other predictions of the same pictures: of accuracy, or of a class's recall."""
 
-    baseline: Path | None = None
+    baseline: Annotated[Path | None, _expects("a path", lambda value: isinstance(value, str | Path))] = None
     """Predictions, or an evaluation's folder, relative to the gates file; or `--baseline` names them."""
+
+
+_IsFloor = _expects("limits such as {min: 0.8}", _is_mapping)
+_IsCeiling = _expects("limits such as {max: 0.1}", _is_mapping)
+_IsPairs = _expects("a list, of items such as {true: tor-m1, answer: tor-m2, max: 0.05}", lambda v: isinstance(v, list))
+_IsByClass = _expects("limits by class, such as {tor-m1: {min: 0.8}}", _is_mapping)
+_IsPair = _expects("an item such as {true: tor-m1, answer: tor-m2, max: 0.05}", _is_mapping)
+_IsNoLoss = _expects("{baseline: old/predictions.parquet}, or {} with --baseline", _is_mapping)
 
 
 class Gates(BaseModel):
@@ -105,19 +138,19 @@ class Gates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    accuracy: Floor | None = None
+    accuracy: Annotated[Floor | None, _IsFloor] = None
     """Share of all pictures whose class was named."""
-    recall: dict[str, Floor] = {}
+    recall: Annotated[dict[NodeName, Annotated[Floor, _IsFloor]], _IsByClass] = {}
     """By class: share of its pictures whose class was named."""
-    confusion: tuple[ConfusionCeiling, ...] = ()
+    confusion: Annotated[tuple[Annotated[ConfusionCeiling, _IsPair], ...], _IsPairs] = ()
     """Pairs of a class and a wrong answer."""
-    calibration_error: Ceiling | None = None
+    calibration_error: Annotated[Ceiling | None, _IsCeiling] = None
     """Expected calibration error of the most probable class."""
-    cost: CostCeiling | None = None
+    cost: Annotated[CostCeiling | None, _IsCeiling] = None
     """Mean cost of what was answered, by the taxonomy's costs."""
-    confident_wrong_novel: Ceiling | None = None
+    confident_wrong_novel: Annotated[Ceiling | None, _IsCeiling] = None
     """Share of the pictures of novel classes that were given a class's name with 90 % or more."""
-    no_loss: NoLoss | None = None
+    no_loss: Annotated[NoLoss | None, _IsNoLoss] = None
     """Comparison with a baseline."""
 
     @model_validator(mode="after")
@@ -165,7 +198,15 @@ class GateResult(Part):
 
 
 class GateReport(Part):
-    """The content of `gates.json`."""
+    """The content of `gates.json`.
+
+    Attributes:
+        schema_version: Of this layout; it grows when a field changes its meaning or goes, not when one is added.
+        created_by: Program and version that wrote the file.
+        title: Name of the evaluation that was judged.
+        passed: Whether all gates were kept.
+        results: One for each gate, in the order of the gates file's keys in `docs/gates.md`.
+    """
 
     schema_version: Literal[1] = 1
     created_by: str
@@ -224,15 +265,30 @@ def check_gates(gates_file: GatesFile, taxonomy: Taxonomy, class_ids: Collection
         raise ConfigError("\n".join(problems))
 
 
-def check_baseline(gates_file: GatesFile, predictions: Path) -> None:
-    """Make sure that the predictions to be judged are not the baseline: no file has a loss against itself.
+def check_baseline(gates_file: GatesFile, predictions: Path, pictures: pl.DataFrame, taxonomy: Taxonomy) -> None:
+    """Make sure, before anything is written, that the baseline of `no_loss` can be compared with.
+
+    Args:
+        gates_file: The gates.
+        predictions: The file that is judged, or will be.
+        pictures: What is known of its rows beforehand: `file_name`, `true_label`, and `sha256` and `group` if need be.
+        taxonomy: It tells levels where the baseline lacks them.
 
     Raises:
-        UsageError: They are the same file.
+        UsageError: The baseline is the same file: no file has a loss against itself.
+        PredictionsError: It is of other pictures, or has other truths.
     """
     baseline = gates_file.baseline
-    if baseline is not None and baseline.resolve() == predictions.resolve():
+    if baseline is None:
+        return
+    if baseline.resolve() == predictions.resolve():
         raise UsageError(f"{baseline}: the baseline of no_loss is the file that is judged; keep the baseline elsewhere")
+    old = NamedPredictions(load_predictions(baseline, taxonomy), str(baseline), "the baseline")
+    try:
+        _paired_with_baseline(gates_file, old, pictures)
+    except PredictionsError:
+        # Digests of a manifest may be those of files as they once were; the pictures are read only later.
+        _paired_with_baseline(gates_file, old, pictures.with_columns(sha256=pl.lit("")))
 
 
 def judge_gates(
@@ -248,7 +304,6 @@ def judge_gates(
 
     Raises:
         ConfigError: A gate names a class that has no figures.
-        PredictionsError: The baseline is of other pictures.
     """
     check_gates(gates_file, taxonomy, evaluation.matrix("class").true_ids)
     rows = _Rows.of(table, evaluation)
@@ -272,7 +327,7 @@ def judge_gates(
 
 
 def write_gates(results: Sequence[GateResult], folder: Path, *, title: str) -> None:
-    """Write `gates.json` and `gates.xml` (JUnit) into a folder."""
+    """Write `gates.json` and `gates.xml` (JUnit) into a folder; names in it do not change with a limit."""
     report = GateReport(
         created_by=f"vision {vision.__version__}",
         title=visible_text(title),
@@ -281,7 +336,12 @@ def write_gates(results: Sequence[GateResult], folder: Path, *, title: str) -> N
     )
     write_whole_text(folder / GATES_FILE, report.model_dump_json(indent=1) + "\n")
     cases = [
-        Case(f"vision.gates.{result.kind}", f"{result.name} {limit_words(result)}", result.words, _failure(result))
+        Case(
+            f"vision.gates.{result.kind}",
+            result.name + (" by bound" if result.by == "bound" and result.kind != "no_loss" else ""),
+            f"{limit_words(result)}: {result.words}",
+            _failure(result),
+        )
         for result in results
     ]
     write_whole_text(folder / JUNIT_FILE, junit_xml(f"vision gates: {title}", cases))
@@ -402,9 +462,12 @@ class _Rows:
 def _never_without_width(share: FigureWithInterval, num_groups: int) -> FigureWithInterval:
     """The share; where no group differs from the others, with Wilson's interval of so many pictures as groups.
 
-    Resampling equal groups gives the same figure each time: 3 of 3 would be sure to be 100 %.
+    Resampling equal groups gives the same figure each time: 3 of 3 would be sure to be 100 %. One group shows nothing
+    of others, so its share has no interval.
     """
     assert share.value is not None
+    if num_groups < 2:
+        return FigureWithInterval(value=share.value, low=None, high=None)
     if share.low is not None and share.high is not None and share.high > share.low:
         return share
     low, high = wilson_interval(np.array([share.value]), np.array([num_groups]))
@@ -451,14 +514,20 @@ def _no_loss(
     and as many by the classes' tests, which are corrected for their number at 5 % to both sides.
     """
     name = visible_text("/".join(baseline.parts[-2:]))
-    old = NamedPredictions(load_predictions(baseline), str(baseline), "the baseline")
+    old = NamedPredictions(load_predictions(baseline, taxonomy), str(baseline), "the baseline")
     new = NamedPredictions(table, "the judged predictions", evaluation.title)
-    rows = pair_rows(old, new, take_common=True)
-    if rows.num_only_in_a or rows.num_only_in_b:
-        raise PredictionsError(
-            f"{gates_file.settings.place(('no_loss',))}: no_loss: {rows.num_only_in_a} of {len(old.table)} pictures of "
-            f"{baseline} were not judged, {rows.num_only_in_b} of {len(table)} judged ones are not in it; "
-            "give a baseline of the same pictures"
+    try:
+        rows = _paired_with_baseline(gates_file, old, table)
+    except PredictionsError as error:  # the other gates are told all the same
+        return GateResult(
+            kind="no_loss",
+            name=f"accuracy against {name}",
+            side="min",
+            limit=0,
+            by="bound",
+            measured=_NOTHING,
+            passed=False,
+            words=visible_text(str(error)),
         )
     comparison = compare_predictions(
         old, new, rows, taxonomy, num_replicates=evaluation.num_replicates, seed=evaluation.seed
@@ -475,6 +544,22 @@ def _no_loss(
         passed=difference.high is not None and not lost and not significant_loss(comparison),
         words=_loss_words(comparison, lost),
     )
+
+
+def _paired_with_baseline(gates_file: GatesFile, old: NamedPredictions, table: pl.DataFrame) -> PairedRows:
+    """The rows of both.
+
+    Raises:
+        PredictionsError: They are of different pictures, or contradict each other in truth or groups.
+    """
+    rows = pair_rows(old, NamedPredictions(table, "the judged predictions", ""), take_common=True)
+    if rows.num_only_in_a or rows.num_only_in_b:
+        raise PredictionsError(
+            f"{gates_file.settings.place(('no_loss',))}: no_loss: {rows.num_only_in_a} of {len(old.table)} pictures of "
+            f"{old.source} were not judged, {rows.num_only_in_b} of {len(table)} judged ones are not in it; "
+            "give a baseline of the same pictures"
+        )
+    return rows
 
 
 def _lost_classes(comparison: Comparison) -> list[str]:
@@ -535,8 +620,17 @@ def _name_faults(gates: Gates, taxonomy: Taxonomy, class_ids: Collection[str]) -
             yield ("confusion", index, "answer"), f"confusion: {fault}"
 
 
+def _above(class_id: str, taxonomy: Taxonomy) -> set[str]:
+    return {taxonomy.family_id(class_id), taxonomy.role_id(class_id)} if class_id in taxonomy.class_ids else set()
+
+
 def _not_there(class_id: str, taxonomy: Taxonomy, class_ids: Collection[str], others: Collection[str] = ()) -> str:
     shown = visible_text(class_id)
+    above = {family.id: "family" for family in taxonomy.families} | {role.id: "role" for role in taxonomy.roles}
+    if class_id in above:
+        inner = [each for each in sorted(class_ids) if class_id in _above(each, taxonomy)]
+        names = f" of it: {', '.join(inner)}" if inner else ""
+        return f"'{shown}' is a {above[class_id]}; name a class{names}"
     if class_id in taxonomy.class_ids:
         hint = nearest_name_hint(class_id, class_ids) or f"; there are: {', '.join(sorted(class_ids))}"
         return f"class '{shown}' is neither a class of the model nor of the pictures{hint}"

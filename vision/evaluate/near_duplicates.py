@@ -158,6 +158,47 @@ def near_duplicate_figures(
     )
 
 
+def flattery_of_now(
+    figures: FlatteryFigures,
+    table: pl.DataFrame,
+    groups: Sequence[str],
+    *,
+    num_replicates: int = DEFAULT_REPLICATES,
+    seed: int = 0,
+) -> FlatteryFigures | None:
+    """The same near duplicates with other answers or labels; None if not all of them are listed or in the table.
+
+    Args:
+        figures: Of the same pictures.
+        table: N prediction rows with `true_label`.
+        groups: N names.
+        num_replicates: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    names = pl.Series([pair.file_name for pair in figures.pairs], dtype=pl.String)
+    is_duplicate = table["file_name"].is_in(names.implode()).to_numpy()
+    is_whole = len(names) == figures.num_near_duplicates == is_duplicate.sum()
+    if not is_whole or len(table) != figures.num_images:
+        return None
+    listed = _listed(table).select("file_name", "training_file_name", "same_class")
+    agrees = dict(zip(listed.select("file_name", "training_file_name").iter_rows(), listed["same_class"], strict=True))
+    pairs = tuple(
+        pair.model_copy(update={"same_class": agrees.get((pair.file_name, pair.training_file_name), pair.same_class)})
+        for pair in figures.pairs
+    )
+    is_right = (table["label"] == table["true_label"]).fill_null(False).to_numpy()
+    with_all, without, difference = _accuracies(is_right, is_duplicate, groups, num_replicates, seed)
+    return figures.model_copy(
+        update={
+            "num_other_class": sum(not pair.same_class for pair in pairs),
+            "pairs": pairs,
+            "accuracy_with": with_all,
+            "accuracy_without": without,
+            "difference": difference,
+        }
+    )
+
+
 def thumbnails_from_files(
     paths: Sequence[Path], preprocessing: Preprocessing, boxes: Sequence[Box | None] | None = None
 ) -> ThumbnailOf:

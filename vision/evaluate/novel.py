@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from vision.classify.decision import calibrated_probabilities
 from vision.evaluate.confidence import plain_logits
+from vision.evaluate.parts import Part
 from vision.predictions import read_rows
 from vision.taxonomy import Taxonomy
 
@@ -17,7 +17,7 @@ CONFIDENT = 0.9
 """From this probability on a wrong name counts as confident."""
 
 
-class NovelClassFigures(BaseModel):
+class NovelClassFigures(Part):
     """Answers for the pictures of one class that the model was not trained on. Shares are of all its pictures.
 
     Attributes:
@@ -32,8 +32,6 @@ class NovelClassFigures(BaseModel):
         named: Answered ids and how often, most often first.
         most_probable: The most probable class and how often, most often first: what a closed set answers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     class_id: str
     num_images: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 from pydantic import ValidationError
 
+from vision.bundle import CARD_FILE
+from vision.data.manifest import groups_of
 from vision.evaluate.charts import answer_panels, draw_novelty, draw_reliability, draw_risk_coverage, reliability_panels
-from vision.evaluate.evaluation import LEVELS, Evaluation, PictureFigures, evaluate_predictions
+from vision.evaluate.evaluation import LEVELS, DataSource, Evaluation, PictureFigures, evaluate_predictions
 from vision.evaluate.figures import save_confusion_csv, save_confusion_figures, save_figure, svg_of
-from vision.evaluate.gates import GATES_FILE, GateReport, GateResult
+from vision.evaluate.fitting_settings import fitting_settings
+from vision.evaluate.gates import GATES_FILE, GateReport, GateResult, remove_gates
+from vision.evaluate.model_card import bundle_part, filled_model_card
+from vision.evaluate.promises import promise_figures
 from vision.evaluate.report.render import render_report
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.report.review_rows import Overlay
@@ -33,6 +38,7 @@ EVALUATION_FILE = "evaluation.json"
 TAXONOMY_FILE = "taxonomy.json"
 SETTINGS_FILE = "decision.json"
 CURVES_FILE = "curves.svg"
+PDF_FILE = "report.pdf"
 KNOWN_FILE = "known.parquet"
 """Beside the predictions of novel pictures: those of known ones, which novelty has to tell them from."""
 
@@ -53,11 +59,16 @@ def write_evaluation(
     settings: DecisionSettings | None = None,
     overlays: Mapping[str, Overlay] | None = None,
     of_pictures: PictureFigures | None = None,
+    data: DataSource | None = None,
+    notes: Sequence[str] = (),
+    card: str | None = None,
+    decided_again: bool = False,
     known: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Write `evaluation.json`, `taxonomy.json`, tables and figures as files, and `report/index.html` into a folder.
 
-    Training curves that lie beside the folder, as in a run, are shown in the report.
+    Training curves that lie beside the folder, as in a run, are shown in the report. Files that an earlier evaluation
+    left there, and that say nothing of this one, are removed: gates, a model card, the page as PDF.
 
     Args:
         table: Prediction rows with `true_label`.
@@ -70,6 +81,11 @@ def write_evaluation(
         settings: How the bundle decides, kept as `decision.json`; by it the page decides anew for other targets.
         overlays: Evidence maps by `file_name`, for the page.
         of_pictures: What was found on the pictures themselves.
+        data: Where pictures and truth come from, if that is known.
+        notes: What could not be measured, and why, in sentences.
+        card: Of the bundle that answered, Markdown; it is written with the figures.
+        decided_again: The answers may follow from other targets than `settings` tells; these are looked for, and
+            settings from which the answers do not follow are left out.
         known: See `evaluate_predictions`.
     """
     relative = "" if images_dir is None else os.path.relpath(images_dir, folder)
@@ -80,11 +96,19 @@ def write_evaluation(
         images_dir=relative,
         known_classes=known_classes,
         of_pictures=of_pictures,
-        promises=None if settings is None else settings.promises,
+        data=data,
+        notes=notes,
+        promises=None if settings is None or decided_again else settings.promises,
         known=known,
         seed=seed,
     )
+    if settings is not None and decided_again:
+        settings = fitting_settings(settings, evaluation, table, taxonomy)
+        evaluation = _with_promises(evaluation, table, taxonomy, settings)
     gates = recorded_gates(folder, evaluation)
+    _remove_stale(folder, keeps_gates=bool(gates))
+    if card is not None:
+        write_whole_text(folder / CARD_FILE, filled_model_card(card, evaluation, taxonomy))
     write_whole_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
     write_whole_text(folder / SUMMARY_FILE, evaluation_markdown(evaluation, taxonomy, gates))
     class_ids = evaluation.matrix("class").true_ids
@@ -115,6 +139,26 @@ def write_evaluation(
         gates=gates,
     )
     return evaluation
+
+
+def _with_promises(
+    evaluation: Evaluation, table: pl.DataFrame, taxonomy: Taxonomy, settings: DecisionSettings | None
+) -> Evaluation:
+    """The evaluation with the promises that its answers turn out to follow from, and what was found of them."""
+    if settings is None:
+        return evaluation
+    options = {"num_replicates": evaluation.num_replicates, "seed": evaluation.seed}
+    figures = promise_figures(table, taxonomy, groups_of(table), settings.promises, **options)
+    return evaluation.model_copy(update={"promises": figures})
+
+
+def _remove_stale(folder: Path, *, keeps_gates: bool) -> None:
+    """Remove what only some evaluations write; a bundle's own card, which has no figures, is none of it."""
+    if not keeps_gates:
+        remove_gates(folder)
+    (folder / PDF_FILE).unlink(missing_ok=True)
+    if recorded_card(folder) is not None:
+        (folder / CARD_FILE).unlink()
 
 
 def _kept_layers(overlays: Mapping[str, Overlay], report_dir: Path) -> dict[str, Overlay]:
@@ -216,6 +260,14 @@ def recorded_settings(folder: Path) -> DecisionSettings | None:
     try:
         return DecisionSettings.model_validate_json((folder / SETTINGS_FILE).read_bytes())
     except (OSError, ValidationError):
+        return None
+
+
+def recorded_card(folder: Path) -> str | None:
+    """The bundle's card as it stands in the card that an evaluation in this folder filled, if there is one."""
+    try:
+        return bundle_part((folder / CARD_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
         return None
 
 

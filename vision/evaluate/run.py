@@ -17,8 +17,7 @@ from vision.data.check import check_labelled_table
 from vision.data.manifest import Manifest, groups_of, parse_box, truth_columns
 from vision.data.preprocessing import Box
 from vision.errors import BundleError, ManifestError, OutputError, nearest_name_hint
-from vision.evaluate.evaluation import Evaluation, PictureFigures
-from vision.evaluate.model_card import filled_model_card
+from vision.evaluate.evaluation import DataSource, Evaluation, PictureFigures
 from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
 from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, KNOWN_FILE, REPORT_PAGE, write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
@@ -27,7 +26,7 @@ from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.evaluate.report.review_data import DecisionSettings
 from vision.evaluate.report.review_rows import Overlay
 from vision.evaluate.shortcuts import audit_shortcuts
-from vision.files import whole_file, write_whole_text
+from vision.files import whole_file
 from vision.predictions import PREDICTIONS_FILE, Prediction, load_predictions, save_predictions
 from vision.taxonomy import Taxonomy, load_taxonomy
 
@@ -83,7 +82,7 @@ def evaluate_bundle(
     save_predictions(answered, path, extra_columns=beside)
     table = load_predictions(path)
     which = f"split {split}" if split else "all pictures"
-    evaluation = write_evaluation(
+    return write_evaluation(
         table,
         taxonomy,
         folder,
@@ -92,12 +91,11 @@ def evaluate_bundle(
         known_classes=bundle.info.classes,
         of_pictures=_of_pictures(bundle, table, paths, boxes, thumbnails),
         settings=DecisionSettings.of(bundle),
+        data=DataSource.of(manifest, split),
         known=known,
         overlays=_evidence(engine, table, paths, boxes, (folder / REPORT_PAGE).parent / EVIDENCE_DIR),
+        card=(bundle.folder / CARD_FILE).read_text(encoding="utf-8"),
     )
-    card = (bundle.folder / CARD_FILE).read_text(encoding="utf-8")
-    write_whole_text(folder / CARD_FILE, filled_model_card(card, evaluation, taxonomy))
-    return evaluation
 
 
 def _pictures(rows: pl.DataFrame, manifest: Manifest) -> tuple[list[Path], list[Box | None]]:

@@ -33,6 +33,7 @@ def evaluation_markdown(evaluation: Evaluation, taxonomy: Taxonomy, gates: Seque
         _novel_part(evaluation),
         _confusions_part(evaluation, taxonomy),
         _missing_part(evaluation),
+        " ".join(markdown_text(note) for note in evaluation.notes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -156,7 +157,7 @@ def _scores(evaluation: Evaluation) -> list[str]:
 
 
 def _confusions_part(evaluation: Evaluation, taxonomy: Taxonomy) -> str:
-    pairs = [pair for pair in evaluation.confused_pairs if _is_wrong(pair, taxonomy)]
+    pairs = [pair for pair in evaluation.confused_pairs if is_wrong_name(pair, taxonomy)]
     rows = [
         (
             f"<code>{markdown_text(pair.true_id)}</code>",
@@ -172,7 +173,7 @@ def _confusions_part(evaluation: Evaluation, taxonomy: Taxonomy) -> str:
     return f"{heading}\n\n{_table(('true', 'answer', 'pictures', 'cue to check'), rows)}"
 
 
-def _is_wrong(pair: ConfusedPair, taxonomy: Taxonomy) -> bool:
+def is_wrong_name(pair: ConfusedPair, taxonomy: Taxonomy) -> bool:
     """Whether the answer names something else; `unknown` and the right family or role do not."""
     right = {taxonomy.family_id(pair.true_id), taxonomy.role_id(pair.true_id)}
     return pair.answer_id not in {UNKNOWN, NO_ANSWER, *right}
