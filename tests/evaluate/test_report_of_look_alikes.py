@@ -257,6 +257,48 @@ def test_a_click_leads_to_pictures_in_sight_and_nothing_is_asked_of_any_network(
     assert tab.is_quiet()
 
 
+def test_the_keyboard_alone_switches_levels_moves_sliders_and_opens_pictures(browser: Any, page: Path) -> None:
+    tab = Tab(browser, page)
+    press = tab.page.keyboard.press
+
+    def tab_to(selector: str) -> None:
+        for _ in range(60):
+            press("Tab")
+            if tab.page.evaluate(f"document.activeElement.matches({selector!r})"):
+                return
+        raise AssertionError(f"the keyboard does not reach {selector}")
+
+    tab_to("#show-level-class")
+    press("ArrowRight")
+    tab_to("#slider-target")
+    before = tab.counts()
+    press("Home")
+    tab.settle()
+    assert tab.counts() != before
+    tab_to("[role=gridcell]")
+    press("Enter")
+    tab.page.wait_for_selector(".picture")
+    assert tab.page.evaluate("document.activeElement.id") == "opened-heading"
+    assert tab.page.locator("#opened-heading").inner_text().startswith("Shilka family answered Shilka family: ")
+    press("Escape")
+    assert tab.page.evaluate("document.activeElement.getAttribute('role')") == "gridcell"
+    assert tab.is_quiet()
+
+
+def test_one_picture_is_told_in_the_singular(browser: Any, page: Path) -> None:
+    tab = Tab(browser, page)
+    labels = [str(link.get_attribute("aria-label")) for link in tab.page.locator("#wrong ~ .folded a").all()]
+    assert any(label.startswith("1 picture of ") for label in labels)
+    assert not any(label.startswith("1 pictures") for label in labels)
+
+
+def test_cues_are_not_squeezed_on_a_phone(browser: Any, page: Path) -> None:
+    tab = Tab(browser, page, width=390)
+    cell = tab.page.locator("#wrong ~ .folded td.wrap").first.bounding_box()
+    assert cell is not None
+    assert cell["width"] >= 300
+
+
 def test_names_of_rows_stay_in_sight_on_a_phone(browser: Any, page: Path) -> None:
     tab = Tab(browser, page, width=390)
     name = tab.page.locator("svg.names text").first
