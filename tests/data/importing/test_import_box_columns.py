@@ -58,6 +58,14 @@ def test_several_boxes_of_one_picture_are_several_rows(tmp_path: Path) -> None:
     assert done.left_out == []
 
 
+def test_no_path_of_this_machine_becomes_a_group(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    inner = table(tmp_path, "")
+    rows = "".join(f"{inner.parent / 'a.png'},tor-m1,{x},1,9,9\n" for x in (1, 50))
+    path = table(tmp_path / "table", f"filename,class,x,y,w,h\n{rows}")
+    assert imported(path).manifest.table["group"].to_list() == ["images/a-box1"] * 2
+
+
 def test_a_row_without_numbers_is_a_whole_picture_and_one_with_too_few_is_left_out(tmp_path: Path) -> None:
     path = table(tmp_path, "filename,class,xmin,ymin,xmax,ymax\na.png,tor-m1,,,,\nb.png,tor-m1,1,2,x,4\n")
     done = imported(path)

@@ -221,12 +221,15 @@ def versions_hint(text: str) -> str:
 def _group(task: PictureTask, root: Path, options: ImportOptions) -> str | None:
     """The group by folder or name; else crops of one picture are one, as they show one scene."""
     path = Path(task.path)
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    # Of a picture outside of the source no path goes along: it tells of this machine.
+    inside = path.relative_to(root) if path.is_relative_to(root) else None
     if options.group_by_folder:
-        return _as_text(str(inside.parent))
+        return _as_text(path.parent.name if inside is None else str(inside.parent))
     if options.group_by_name is not None and (found := options.group_by_name.search(path.name)):
         return _as_text(found[1] if found.re.groups else found[0])
-    return _as_text(str(inside)) if len(task.crop_stems) > 1 else None
+    if len(task.crop_stems) < 2:
+        return None
+    return task.crop_stems[0] if inside is None else _as_text(str(inside))
 
 
 def _as_text(name: str) -> str:
