@@ -23,6 +23,7 @@ from vision.evaluate.comparison import (
     needed_classes,
     pair_rows,
     predictions_path,
+    safe_for_spreadsheets,
     significant_loss,
 )
 from vision.evaluate.paired_tests import mcnemar_p_value
@@ -61,6 +62,13 @@ def answers(labels: Sequence[str], *, title: str = "a", truths: Sequence[str] = 
 def compared(a: NamedPredictions, b: NamedPredictions, *, take_common: bool = False) -> Comparison:
     rows = pair_rows(a, b, take_common=take_common)
     return compare_predictions(a, b, rows, TAXONOMY, num_replicates=100)
+
+
+def test_texts_that_a_spreadsheet_would_compute_get_an_apostrophe() -> None:
+    table = pl.DataFrame({"file_name": ["=1+1", "+1", "-1", "@sum", "a=1.jpg", None], "probability_a": [-0.5] * 6})
+    safe = safe_for_spreadsheets(table)
+    assert safe["file_name"].to_list() == ["'=1+1", "'+1", "'-1", "'@sum", "a=1.jpg", None]
+    assert safe["probability_a"].to_list() == [-0.5] * 6
 
 
 def test_digests_decide_where_both_have_them_whatever_the_names() -> None:
