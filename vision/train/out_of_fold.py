@@ -68,6 +68,8 @@ def out_of_fold_predictions(
                 novelty=1 - nearest[0].similarity,
                 nearest=nearest,
                 model=f"out-of-fold, seed {seed}",
+                # As in a bundle's rows, which JSON has to hold: none where a class was held out whole.
+                logits=tuple(logits[position].tolist()) if np.isfinite(logits[position]).all() else (),
             )
     assert all(row is not None for row in rows), "every picture is held out once"
     return [row for row in rows if row is not None], chosen
