@@ -802,45 +802,65 @@ def _train(config: Config, run_dir: Path, cache: Path | None, *, dry_run: bool, 
     need_training_extra()
     from vision.console import describe_plan
     from vision.data.manifest import load_manifest
-    from vision.train.run_folder import check_run_folder, is_first_process, open_run_folder
+    from vision.train.run_folder import (
+        OUT_OF_FOLD_FILE,
+        check_run_folder,
+        finished_bundle,
+        input_digests,
+        is_first_process,
+        is_taken,
+        open_run_folder,
+    )
 
     is_first = is_first_process()
     tell = say if is_first else lambda text: None
-    if is_first and not (resume and config.train.strategy == "finetune"):  # its settings may yet change
+    is_looked_at = dry_run and not (resume or overwrite) and is_taken(run_dir)
+    if is_first and not is_looked_at and not (resume and config.train.strategy == "finetune"):  # may yet change
         check_run_folder(run_dir, config, resume=resume, overwrite=overwrite)
     with spinner("loading torch, checking the data"):
         from vision.train.domain import suited_run
+        from vision.train.feasibility import check_settings
         from vision.train.features import default_cache_folder
         from vision.train.run import plan_run, train_run
         from vision.train.training_set import prepare_run
 
         prepared = prepare_run(config, decode=dry_run)
+        check_settings(config)
         cache_folder = cache or default_cache_folder()
         prepared, findings = suited_run(prepared, cache_folder, dry_run=dry_run)
         plan = plan_run(prepared, cache_folder, with_schedule=dry_run)
-    for warning in [*prepared.warnings, *findings]:
+    for warning in [*prepared.warnings, *findings, *plan.warnings]:
         tell(f"warning: {warning}")
     for line in describe_plan(prepared, plan):
         tell(line)
     if dry_run:
+        if is_looked_at:
+            tell(f"{run_dir}: not empty; the run will need --resume or --overwrite, or another name")
         tell("dry run: everything is in order, nothing was trained")
         return
     if not is_first and config.train.strategy == "probe":
         return  # one process fits it
     if is_first:
-        open_run_folder(run_dir, prepared.config, resume=resume, overwrite=overwrite)
-    num_views = len(prepared.training.images) + len(prepared.calibration.images)
-    bars = ("pictures through the network", plan.num_images_to_see), ("pictures with views", num_views)
-    with progress_bars(*bars) as (on_progress, on_views):
-        result = train_run(prepared, plan, run_dir, cache_folder, tell=tell, on_progress=on_progress, on_views=on_views)
+        inputs = input_digests(prepared, {name: each.weights.sha256 for name, each in plan.backbones.items()})
+        open_run_folder(run_dir, prepared.config, resume=resume, overwrite=overwrite, inputs=inputs)
+    bundle = finished_bundle(run_dir) if resume else None
+    if bundle is not None:
+        tell(f"{run_dir}: this run is finished, nothing is left to train; --overwrite starts it anew")
+    else:
+        num_views = len(prepared.training.images) + len(prepared.calibration.images)
+        bars = ("pictures through the network", plan.num_images_to_see), ("pictures with views", num_views)
+        with progress_bars(*bars) as (on_progress, on_views):
+            bundle = train_run(
+                prepared, plan, run_dir, cache_folder, tell=tell, on_progress=on_progress, on_views=on_views
+            ).bundle
     if not is_first:
         return
-    print(f"bundle: {result.bundle.folder} ({result.bundle.digest[:16]})")
-    if result.out_of_fold_path is not None:
-        _report_out_of_fold(result.out_of_fold_path, result.bundle, config)
+    print(f"bundle: {bundle.folder} ({bundle.digest[:16]})")
+    if config.train.folds:
+        _report_out_of_fold(run_dir / OUT_OF_FOLD_FILE, bundle, config)
     manifest = load_manifest(config.data.manifest)
     if (manifest.table["split"] == "test").any():
-        _evaluate_bundle(result.bundle, manifest, "test", run_dir / "evaluation", config.taxonomy)
+        _evaluate_bundle(bundle, manifest, "test", run_dir / "evaluation", config.taxonomy)
 
 
 def _report_out_of_fold(predictions: Path, bundle: Bundle, config: Config) -> None:

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from vision.config import Device, Tracker
-from vision.errors import ConfigError, MissingExtraError
+from vision.errors import ConfigError, MissingExtraError, nearest_name_hint
 
 MLFLOW_FILE = "mlflow.db"
 """Beside the runs, so that they can be compared; `MLFLOW_TRACKING_URI` names another place."""
@@ -43,10 +43,7 @@ def open_accelerator(
         ConfigError: A GPU is asked for and there is none.
         MissingExtraError: A tracker is not installed.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device: 'cuda', but torch sees no GPU here; set it to auto or cpu")
-    for tracker in trackers:
-        _check_installed(tracker)
+    check_devices(device, trackers)
     if "mlflow" in trackers and folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
         import mlflow
 
@@ -54,6 +51,31 @@ def open_accelerator(
     use_gpu = device != "cpu" and torch.cuda.is_available()
     patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
     return Accelerator(cpu=not use_gpu, log_with=list(trackers) or None, project_dir=folder, kwargs_handlers=[patience])
+
+
+def check_devices(device: Device, trackers: tuple[Tracker, ...]) -> None:
+    """Make sure that there is a GPU if one is asked for, and that trackers are installed.
+
+    Raises:
+        ConfigError: There is no GPU.
+        MissingExtraError: A tracker is missing.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device: 'cuda', but torch sees no GPU here; set it to auto or cpu")
+    for tracker in trackers:
+        _check_installed(tracker)
+
+
+def check_backend(backend: str) -> None:
+    """Make sure that torch.compile has a backend of this name here.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    known = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in known:
+        hint = nearest_name_hint(backend, known)
+        raise ConfigError(f"finetune.compile_with: '{backend}' is no backend of torch.compile here{hint}")
 
 
 def _check_installed(tracker: Tracker) -> None:

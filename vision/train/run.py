@@ -6,33 +6,41 @@ N images, D features, K classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vision.bundle import Bundle, Calibration, load_bundle
-from vision.config import Layer
 from vision.data.manifest import truth_columns
-from vision.errors import ConfigError
 from vision.files import write_whole_text
 from vision.predictions import save_predictions
-from vision.train.backbones import Backbone, feature_maps, load_backbones
+from vision.train.backbones import Backbone, load_backbones
 from vision.train.bundling import environment, write_bundle
 from vision.train.deciding import fit_decision, tuned_novelty_trials
 from vision.train.decision_fitting import NoveltyTrial
 from vision.train.devices import open_accelerator, tracked
+from vision.train.feasibility import check_tuning, feature_sizes, unused_settings
 from vision.train.features import FeatureCache, FeatureRecipe, feature_recipes
+from vision.train.finetune import Schedule
 from vision.train.out_of_fold import out_of_fold_predictions, try_all
 from vision.train.probe import Candidate, LinearProbe, fit_probe, fit_temperature
-from vision.train.run_folder import ENVIRONMENT_FILE, METRICS_FILE, SCHEDULES_FILE, MetricsLog
+from vision.train.run_folder import (
+    BUNDLE_DIR,
+    CHECKPOINT_FILE,
+    ENVIRONMENT_FILE,
+    METRICS_FILE,
+    OUT_OF_FOLD_FILE,
+    SCHEDULES_FILE,
+    MetricsLog,
+)
 from vision.train.training_set import PreparedRun, TrainingSet
 from vision.train.tuner import Tuner, planned_schedule
+from vision.train.views import FrozenPart, size_of_views
 
 Tell = Callable[[str], None]
 
@@ -49,6 +57,7 @@ class TrainingPlan:
         seconds_for_features: Estimate from a batch that was timed on this machine.
         feature_bytes: Memory of all candidates' vectors.
         fine_tuning: What fine-tuning the first candidate would be, and why; empty for a probe.
+        warnings: Settings that nothing uses, in words.
     """
 
     backbones: dict[str, Backbone]
@@ -58,10 +67,11 @@ class TrainingPlan:
     seconds_for_features: float
     feature_bytes: int
     fine_tuning: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool = False) -> TrainingPlan:
-    """Load the networks and time one batch of each; trains nothing.
+    """Load the networks, check that the settings go with them, and time one batch of each; trains nothing.
 
     Args:
         prepared: Data after its checks.
@@ -69,6 +79,8 @@ def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool =
         with_schedule: Also time fine-tuning, and say what `auto` would choose.
 
     Raises:
+        ConfigError: The networks do not take the settings.
+        MissingExtraError: A tracker is not installed.
         WeightsError: Weights are missing or do not fit.
         LicenceError: Their licence does not allow the use.
     """
@@ -78,7 +90,9 @@ def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool =
     cache = FeatureCache(cache_folder / "features", backbones)
     num_to_see, num_passes, seconds = 0, 0, 0.0
     images = [*prepared.training.images, *prepared.calibration.images]
-    sizes = _feature_sizes(backbones, recipes)
+    sizes = feature_sizes(backbones, recipes)
+    if config.train.strategy != "probe":
+        check_tuning(config, backbones, sizes)
     feature_bytes = sum(4 * len(images) * size for size in sizes.values())
     for name, size in sorted({(recipe.backbone, recipe.input_px) for recipe in recipes}):
         alike = [recipe for recipe in recipes if (recipe.backbone, recipe.input_px) == (name, size)]
@@ -91,8 +105,24 @@ def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool =
     if with_schedule and config.train.strategy != "probe":
         recipe = recipes[0]
         schedule = planned_schedule(prepared, backbones[recipe.backbone], recipe, sizes[recipe])
-        fine_tuning = schedule.reasons
-    return TrainingPlan(backbones, recipes, num_to_see, num_passes, seconds, feature_bytes, fine_tuning)
+        fine_tuning = (*schedule.reasons, _room_for_views(prepared, backbones, recipe, schedule, cache_folder))
+    warnings = tuple(unused_settings(config))
+    return TrainingPlan(backbones, recipes, num_to_see, num_passes, seconds, feature_bytes, fine_tuning, warnings)
+
+
+def _room_for_views(
+    prepared: PreparedRun,
+    backbones: Mapping[str, Backbone],
+    recipe: FeatureRecipe,
+    schedule: Schedule,
+    cache_folder: Path,
+) -> str:
+    """How much of the disk the views of a schedule take, in words."""
+    frozen = FrozenPart(backbones[recipe.backbone], recipe, schedule.from_stage, cache_folder / "views")
+    of_training = size_of_views(frozen, len(prepared.training.images), schedule.views or 0)
+    size_bytes = of_training + size_of_views(frozen, len(prepared.calibration.images), 0)
+    size = f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    return f"views take {size} in {cache_folder / 'views'}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +188,7 @@ def train_run(
         rows, chosen = out_of_fold_predictions(
             prepared, of_training, seed=config.seed, tune=tuner.tune_fold if tuner is not None else None
         )
-        out_of_fold_path = run_dir / "out_of_fold" / "predictions.parquet"
+        out_of_fold_path = run_dir / OUT_OF_FOLD_FILE
         if is_first:
             save_predictions(rows, out_of_fold_path, extra_columns=truth_columns(training.table))
         hits = [row.label == label for row, label in zip(rows, training.table["label"], strict=True)]
@@ -180,7 +210,7 @@ def train_run(
     if tuner is not None and accelerator is not None:
         with tracked(accelerator, config.name, config.model_dump(mode="json")):
             network = tuner.tune(
-                best.recipe, probe, checkpoint=run_dir / "checkpoint.pt", log=log, curves=run_dir / "curves"
+                best.recipe, probe, checkpoint=run_dir / CHECKPOINT_FILE, log=log, curves=run_dir / "curves"
             )
         tuned_trials = _tuned_novelty(prepared, tuner, best, of_training[best.recipe], tell)
         backbone, probe = network.backbone, network.probe
@@ -188,7 +218,7 @@ def train_run(
     if not is_first:
         assert accelerator is not None
         accelerator.wait_for_everyone()
-        return TrainingResult(load_bundle(run_dir / "bundle"), candidates, out_of_fold_path)
+        return TrainingResult(load_bundle(run_dir / BUNDLE_DIR), candidates, out_of_fold_path)
     calibration = _calibrate(best, probe, calibration_features, prepared.calibration)
     log.write("calibration", **calibration.model_dump())
     tell("fitting what answers promise: calibration, novelty, roll-up, label sets")
@@ -212,8 +242,9 @@ def train_run(
         tell(line)
 
     tell("writing the bundle")
-    bundle = write_bundle(prepared, backbone, best, probe, calibration, decision, fitted_features, run_dir / "bundle")
+    bundle = write_bundle(prepared, backbone, best, probe, calibration, decision, fitted_features, run_dir / BUNDLE_DIR)
     log.write("bundle", digest=bundle.digest)
+    (run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
     if accelerator is not None:
         accelerator.wait_for_everyone()
     return TrainingResult(bundle, candidates, out_of_fold_path)
@@ -248,27 +279,6 @@ def _calibrate(
         )
     temperature = fit_temperature(probe.logits(features), calibration_set.class_indices)
     return Calibration(temperature=temperature, fitted_on="calibration split", num_images=len(calibration_set.images))
-
-
-@torch.inference_mode()
-def _feature_sizes(backbones: Mapping[str, Backbone], recipes: Sequence[FeatureRecipe]) -> dict[FeatureRecipe, int]:
-    """D of every recipe, which also tells whether each network takes each size of input.
-
-    Raises:
-        ConfigError: A network does not.
-    """
-    maps_of: dict[tuple[str, int], dict[Layer, list[torch.Tensor]]] = {}
-    for name, size in {(recipe.backbone, recipe.input_px) for recipe in recipes}:
-        try:
-            maps_of[name, size] = feature_maps(backbones[name].model, torch.zeros(1, 3, size, size))
-        except (AssertionError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"features.input_px: {name} does not take {size} px ({reason}); choose another size"
-            ) from error
-    return {
-        recipe: sum(m.shape[1] for m in maps_of[recipe.backbone, recipe.input_px][recipe.layer]) for recipe in recipes
-    }
 
 
 def _candidate_dict(candidate: Candidate) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ENVIRONMENT_FILE = "environment.json"
 SCHEDULES_FILE = "schedules.json"
 CHECKPOINT_FILE = "checkpoint.pt"
 BUNDLE_DIR = "bundle"
+OUT_OF_FOLD_FILE = "out_of_fold/predictions.parquet"
 
 
 def check_run_folder(run_dir: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
