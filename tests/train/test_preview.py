@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from drawings import write_drawings
 from numpy.typing import NDArray
 from PIL import Image
 
+from vision.cli.data_preview import data_preview
 from vision.config import AugmentationSettings
+from vision.train.domain import Diagnosis, adapted
 from vision.train.preview import preview_sheet
+from vision.train.training_set import PreparedRun
 
 STANDARD = AugmentationSettings()
 
@@ -82,3 +88,26 @@ def test_pictures_that_are_not_square_are_refused_by_name() -> None:
 def test_a_sheet_without_views_is_refused() -> None:
     with pytest.raises(ValueError, match="not 0 and 160"):
         preview_sheet([], STANDARD, seed=0, views=0)
+
+
+def test_pictures_far_from_photographs_are_shown_as_training_will_see_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_drawings(tmp_path / "data")
+    data_preview(config_path=config, output=tmp_path / "near.png", rows=2, views=2)
+    assert "mirrored" in capsys.readouterr().out
+    far = Diagnosis({1.0: 0.5, 0.5: 0.9}, 0.6, 100, 128)
+
+    def suited(prepared: PreparedRun, cache_folder: Path) -> tuple[PreparedRun, list[str]]:
+        assert cache_folder == tmp_path / "cache"
+        return adapted(prepared, far), ["set for them: features.middle 0.5"]
+
+    monkeypatch.setattr("vision.train.domain.suited_run", suited)
+    data_preview(config_path=config, output=tmp_path / "far.png", rows=2, views=2, cache=tmp_path / "cache")
+    told = capsys.readouterr()
+    assert "mirrored" not in told.out
+    assert "set for them: features.middle 0.5" in told.err
+    near, middle = (
+        tiles(Image.open(tmp_path / name), 0, tile_px=160, views=2)[0].astype(int) for name in ("near.png", "far.png")
+    )
+    assert np.abs(near - middle).mean() > 5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vision.cli.terminal import (
+    CacheOption,
     OverridesOption,
     need_training_extra,
     printable,
@@ -64,17 +65,19 @@ def data_preview(
         int | None,
         typer.Option("--views", min=1, max=16, help=f"With -c: augmented views beside each. Default: {DEFAULT_VIEWS}."),
     ] = None,
+    cache: CacheOption = None,
 ) -> None:
     """Draw contact sheets: some pictures of each class with file name, split, author and licence.
 
     With -c instead of a manifest: pictures of the run's classes with their augmented views, as the network will see
-    them in training. Exit code 1 if some pictures cannot be shown; their tiles say why.
+    them in training; what fine-tuning sets otherwise for pictures far from photographs is told. Exit code 1 if some
+    pictures cannot be shown; their tiles say why.
 
     Examples: vision data preview data/manifest.csv -o sheets --per-class 20
 
     vision data preview -c configs/demo.yaml --set augment.preset=field -o sheet.png
     """
-    for_run = {"--set": overrides, "--rows": rows, "--views": views}
+    for_run = {"--set": overrides, "--rows": rows, "--views": views, "--cache": cache}
     for_manifest = {"--class": classes, "--per-class": per_class, "--seed": seed}
     if manifest_path is not None and config_path is not None:
         raise UsageError(f"{manifest_path} and -c {config_path}: give a manifest or a configuration, not both")
@@ -86,7 +89,12 @@ def data_preview(
     elif config_path is not None:
         _refuse_options(for_manifest, f"go with a manifest, not with -c {config_path}")
         _preview_run(
-            config_path, output or Path("sheet.png"), overrides or [], rows or DEFAULT_ROWS, views or DEFAULT_VIEWS
+            config_path,
+            output or Path("sheet.png"),
+            overrides or [],
+            rows or DEFAULT_ROWS,
+            views or DEFAULT_VIEWS,
+            cache,
         )
     else:
         raise UsageError("nothing to show; give a manifest, or a run's configuration with -c")
@@ -98,23 +106,30 @@ def _refuse_options(options: Mapping[str, object], why: str) -> None:
         raise UsageError(f"{', '.join(given)}: {why}")
 
 
-def _preview_run(config_path: Path, output: Path, overrides: list[str], rows: int, views: int) -> None:
+def _preview_run(
+    config_path: Path, output: Path, overrides: list[str], rows: int, views: int, cache: Path | None
+) -> None:
     need_training_extra()
     refuse_overwriting_input(output, config_path)
     from vision.config import load_config
-    from vision.files import whole_file
+    from vision.files import default_cache_folder, whole_file
     from vision.train.augmentation import describe
+    from vision.train.domain import suited_run
     from vision.train.preview import sheet_of_run
+    from vision.train.training_set import prepare_run
 
     endings = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
     if output.suffix.lower() not in endings:
         raise OutputError(f"{output}: a sheet ends in {', '.join(endings)}")
     config = load_config(config_path, overrides)
     with spinner("making views"):
-        sheet = sheet_of_run(config, rows=rows, views=views)
+        prepared, findings = suited_run(prepare_run(config), cache or default_cache_folder())
+        sheet = sheet_of_run(prepared, rows=rows, views=views)
     with whole_file(output) as temporary:
         sheet.save(temporary, endings[output.suffix.lower()])
-    for line in describe(config.augment):
+    for finding in findings:
+        say(finding)
+    for line in describe(prepared.config.augment):
         print(line)
     print(f"{output}: {sheet.width} x {sheet.height} px")
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from vision.config import AugmentationSettings, Config
+from vision.config import AugmentationSettings
 from vision.data.preprocessing import Preprocessing, load_network_input, pixels_of
 from vision.errors import ImageError, ManifestError
 from vision.train.augmentation import augmented
-from vision.train.training_set import prepare_run
+from vision.train.training_set import PreparedRun
 
 _PAPER, _INK = "white", "black"
 _GAP_PX = 4
@@ -62,13 +62,18 @@ def preview_sheet(
     return sheet
 
 
-def sheet_of_run(config: Config, *, rows: int, views: int) -> Image.Image:
+def sheet_of_run(prepared: PreparedRun, *, rows: int, views: int) -> Image.Image:
     """The sheet of a run's training pictures, taken in turn from each class, at the size that the network gets.
 
+    Args:
+        prepared: The run, with its settings suited to its pictures, as `suited_run` leaves it.
+        rows: Pictures.
+        views: Of each, beside the untouched picture.
+
     Raises:
-        ManifestError: The data set is at fault, or one of the pictures cannot be decoded.
+        ManifestError: One of the pictures cannot be decoded.
     """
-    prepared = prepare_run(config)
+    config = prepared.config
     labels = prepared.training.table["label"].to_list()
     seen: Counter[str] = Counter()
     turns = []
