@@ -60,6 +60,7 @@ def test_out_of_fold_predictions_have_a_row_for_each_training_picture_with_its_t
     assert len(table) == 32
     assert table["true_label"].value_counts().sort("true_label")["count"].to_list() == [8, 8, 8, 8]
     assert table["file_name"].n_unique() == 32
+    assert table["logits"].list.len().unique().to_list() == [4]  # what calibration changed is told here, too
 
 
 def test_the_nearest_picture_out_of_fold_is_never_of_the_same_group(small_config: Config, tmp_path: Path) -> None:
@@ -86,6 +87,10 @@ def test_the_bundle_tells_no_folder_of_this_machine(small_run: TrainingResult, s
     for path in small_run.bundle.folder.iterdir():
         assert folder.encode() not in path.read_bytes(), path.name
     assert b"site-packages" not in small_run.bundle.model_path.read_bytes()
+
+
+def test_whoever_may_read_one_file_of_a_bundle_may_read_all(small_run: TrainingResult) -> None:
+    assert len({path.stat().st_mode for path in small_run.bundle.folder.iterdir()}) == 1
 
 
 def test_attribution_of_every_training_picture_is_in_the_bundle(small_run: TrainingResult) -> None:

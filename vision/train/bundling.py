@@ -88,7 +88,9 @@ def write_bundle(
         rounding = HALF_PRECISION_ROUNDING if config.train.strategy != "probe" else FEATURE_ROUNDING
         _check_features(temporary, samples, probe.logits(features[rows]), rounding)
     with whole_file(folder / WEIGHTS_FILE) as temporary:
+        mode = temporary.stat().st_mode
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, temporary)
+        temporary.chmod(mode)  # the library puts a file of its own in place, for its owner's eyes only
     with whole_file(folder / REFERENCE_FILE) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
