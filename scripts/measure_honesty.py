@@ -110,6 +110,13 @@ class Divisions:
         judged = self.is_promised & np.isfinite(self.accuracy)
         return float((self.accuracy[judged] >= target_accuracy).mean()) if judged.any() else np.nan, int(judged.sum())
 
+    def share_broken(self, target_accuracy: float) -> float:
+        """Share of all divisions in which accuracy was promised and not kept: what the confidence is about.
+
+        Of the divisions with a promise alone no share is promised: where few have one, luck gave it to most of them.
+        """
+        return float((self.is_promised & (self.accuracy < target_accuracy)).mean())
+
 
 Found = dict[float, Divisions]
 """By target of accuracy."""
@@ -350,7 +357,8 @@ def table(pool: Pool, found: dict[str, Found]) -> list[str]:
     line(f"called unknown for novelty (at most {pool.rules.false_alarms:.0%})", lambda d: _spread(d.flagged))
     for target in targets:
         line(f"divisions that promise an accuracy of {target:.0%}", lambda d: f"{d.is_promised.mean():.3f}", target)
-        line(f"... kept (expected {pool.confidence:.0%} or more)", partial(_kept, target=target), target)
+        line(f"... promised and broken (at most {1 - pool.confidence:.0%})", partial(_broken, target=target), target)
+        line("... kept, of those with a promise", partial(_kept, target=target), target)
         line("... accuracy of all answers", lambda d: _spread(d.accuracy), target)
         line("... pictures answered", lambda d: _spread(d.answered), target)
     lines.append("mean (2.5 % to 97.5 % of the divisions)")
@@ -365,6 +373,10 @@ def table(pool: Pool, found: dict[str, Found]) -> list[str]:
         lines.append(f"{name}: AURC {_interval(area)}, calibration error {_interval(error)}")
     lines.append("most probable class; figure (95 % interval over groups)")
     return lines
+
+
+def _broken(divisions: Divisions, target: float) -> str:
+    return f"{divisions.share_broken(target):.3f}"
 
 
 def _kept(divisions: Divisions, target: float) -> str:
