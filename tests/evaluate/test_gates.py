@@ -432,6 +432,10 @@ def test_the_command_line_exits_5_if_a_gate_failed_and_0_if_none_did(tmp_path: P
     assert re.search(r"FAILED  accuracy +>= 0\.99 .*\npassed  recall of tor-m1 .*\ngates: 1 passed, 1 failed", told)
     assert json.loads((tmp_path / "out" / GATES_FILE).read_text())["passed"] is False
     assert "1 of 2 gates failed" in (tmp_path / "out" / "summary.md").read_text()
+    page = tmp_path / "out" / "report" / "index.html"
+    assert "1 of 2 gates failed." in page.read_text()
+    run_vision("report", tmp_path / "p.parquet", "-o", tmp_path / "out", "--title", "again")
+    assert "1 of 2 gates failed." in page.read_text()  # the same rows, so that the result stands
     code, told = _reported(tmp_path, "accuracy: {min: 0.1}")
     assert (code, "gates: 1 passed, 0 failed" in told) == (0, True)
 

@@ -75,17 +75,18 @@ def _table(taxonomy: Taxonomy) -> pl.DataFrame:
 def _near_duplicates(table: pl.DataFrame) -> FlatteryFigures:
     names = table.filter(pl.col("label") == pl.col("true_label"))["file_name"].head(20)
     figure = FigureWithInterval(value=0.5, low=0.4, high=0.6)
+    training = [f"images/{'long-' * 20}.jpg", names[1], "images/shilka-0030.jpg"]  # nowhere, alike, another's name
     pairs = tuple(
         NearDuplicate(
             file_name=name,
-            training_file_name=f"images/{'long-' * 20}.jpg",
+            training_file_name=training[min(place, 2)],
             similarity=0.9,
             correlation=0.9,
             same_class=True,
             same_bytes=False,
             is_mirrored=False,
         )
-        for name in names
+        for place, name in enumerate(names)
     )
     return FlatteryFigures(
         num_images=len(table),
@@ -219,6 +220,12 @@ def test_lists_of_pictures_have_thumbnails(browser: Any, page: Path) -> None:
         image.scroll_into_view_if_needed()
         tab.until(f"document.querySelector('{section} tbody img').naturalWidth === 240")
     assert tab.is_quiet()
+
+
+def test_a_training_picture_is_shown_if_what_lies_under_its_name_is_alike(browser: Any, page: Path) -> None:
+    tab = Tab(browser, page)
+    rows = tab.page.locator("#near-duplicates tbody tr").all()
+    assert [row.locator("td:nth-child(2) img").count() for row in rows[:3]] == [0, 1, 0]
 
 
 def test_pictures_of_a_part_come_wrong_ones_first(browser: Any, page: Path) -> None:

@@ -30,6 +30,7 @@ from vision.evaluate.evaluation import (
 )
 from vision.evaluate.gates import GateResult, failed_first, limit_words
 from vision.evaluate.metrics import confusion_rates
+from vision.evaluate.near_duplicates import NearDuplicate
 from vision.evaluate.picture_properties import measured_properties
 from vision.evaluate.report.pages import report_environment
 from vision.evaluate.report.review_data import DecisionSettings, Review, build_review
@@ -42,7 +43,13 @@ from vision.evaluate.report.review_rows import (
     write_rows,
     write_slices,
 )
-from vision.evaluate.report.thumbnails import MAX_THUMBNAILS, Thumbnails, thumbnail_name, write_thumbnails
+from vision.evaluate.report.thumbnails import (
+    MAX_THUMBNAILS,
+    Thumbnails,
+    thumbnail_name,
+    write_thumbnails,
+    write_training_thumbnails,
+)
 from vision.evaluate.slices import slice_codes
 from vision.files import write_whole_text
 from vision.pages import isolated
@@ -126,7 +133,8 @@ def render_report(
     write_whole_text(report_dir / DATA_FILE, f"window.visionReviewData={script_json({'build': build, **data})};\n")
     shown = {name: thumbnail_name(place) for name, place in places.items() if place in thumbnails.made}
     with_parts = [is_slice_of(*each) for each in zip(evaluation.slices, codes, strict=True)]
-    links = _Links(shown, with_parts)
+    pairs = evaluation.near_duplicates.pairs[:MAX_NEAR_DUPLICATES] if evaluation.near_duplicates else ()
+    links = _Links(shown, with_parts, write_training_thumbnails(pairs, images_dir, report_dir))
     page = _page(evaluation, table, taxonomy, build, charts or {}, links)
     write_whole_text(report_dir / PAGE_FILE, page)
     if gates:
@@ -149,10 +157,12 @@ class _Links:
     Attributes:
         thumbnails: Address by file name, of those that are listed and have one.
         has_parts: By slice, whether it is known which picture is of which part.
+        training_thumbnails: Address of the training picture by near duplicate, of those that can be shown.
     """
 
     thumbnails: Mapping[str, str]
     has_parts: Sequence[bool]
+    training_thumbnails: Mapping[NearDuplicate, str]
 
 
 def _listed_places(evaluation: Evaluation, names: Sequence[str]) -> dict[str, int]:
@@ -181,6 +191,7 @@ def _page(
         answer_address=lambda class_id: _address("class", "", class_id),
         picture_address=lambda file_name: _address("picture", file_name),
         thumbnail=links.thumbnails.get,
+        training_thumbnail=links.training_thumbnails.get,
     )
     environment.globals["longest"] = lambda names: max(map(len, names))
     script = (_TEMPLATES / "review.js").read_text(encoding="utf-8")

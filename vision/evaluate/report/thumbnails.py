@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vision.data.images import decode_image
+from vision.data.preprocessing import THUMBNAIL_PX as SIDE_PX
 from vision.data.thumbnails import thumbnail_jpeg
 from vision.errors import ImageError
+from vision.evaluate.aligned_correlation import aligned_correlations
+from vision.evaluate.near_duplicates import NearDuplicate
 from vision.evaluate.report.review_data import Review
 from vision.files import whole_file
 
@@ -19,6 +23,7 @@ MAX_THUMBNAILS = 2000
 """Of about 10 kB and 15 ms each; the page says how many pictures are left out."""
 
 THUMBNAILS_DIR = "thumbnails"
+_KEPT_CORRELATION = 0.8  # of what was found on other cuts of the pictures
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,42 @@ def write_thumbnails(
             faults[place] = str(error).replace(f"{images_dir}{os.sep}", "")  # the page may be mailed
     left_out = order[most:]
     return Thumbnails(frozenset(made), faults, len(left_out), int((~review.is_right[left_out]).sum()))
+
+
+def write_training_thumbnails(
+    pairs: Sequence[NearDuplicate], images_dir: Path | None, report_dir: Path
+) -> dict[NearDuplicate, str]:
+    """Write small copies of training pictures that lie where the judged ones do; addresses by pair.
+
+    The pictures of another data set may have the same names: one is shown only if its details are nearly as much those
+    of the judged picture as was found.
+
+    Args:
+        pairs: Judged and training pictures.
+        images_dir: Where both start; None if the pictures are not at hand.
+        report_dir: Folder of the page, in which `write_thumbnails` has removed what was there before.
+    """
+    written: dict[NearDuplicate, str] = {}
+    if images_dir is None:
+        return written
+    for number, pair in enumerate(pairs):
+        address, source = f"{THUMBNAILS_DIR}/training-{number:03}.jpg", images_dir / pair.training_file_name
+        least = _KEPT_CORRELATION * (1.0 if pair.correlation is None else pair.correlation)
+        try:
+            if _correlation(images_dir / pair.file_name, source) >= least:
+                _write_thumbnail(source, report_dir / address)
+                written[pair] = address
+        except ImageError:
+            continue  # its name is told
+    return written
+
+
+def _correlation(first: Path, second: Path) -> float:
+    small = [
+        np.asarray(decode_image(path, enough_px=2 * SIDE_PX).convert("L").resize((SIDE_PX, SIDE_PX)))
+        for path in (first, second)
+    ]
+    return float(aligned_correlations(small[0][None], small[1][None, None]).max())
 
 
 def _write_thumbnail(source: Path, target: Path) -> None:
