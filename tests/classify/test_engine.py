@@ -7,15 +7,16 @@ import shutil
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vision.bundle import Bundle
-from vision.classify.decision import bundle_probabilities
-from vision.classify.engine import Engine, nearest_similarities
+from vision.classify.decision import bundle_probabilities, rules_of
+from vision.classify.engine import BLOCK, Engine, nearest_similarities
+from vision.classify.roll_up import NO_THRESHOLD
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,29 @@ def test_rows_come_in_input_order_whatever_each_picture_costs(engine: Engine, pi
     names = [str(path) for path in pictures for _ in range(2)][::-1]
     rows = engine.stream((name, Path(name), None) for name in names)
     assert [row.file_name for row in rows] == names
+
+
+def test_unreadable_pictures_keep_their_place_among_those_that_are_decided_in_one_go(
+    engine: Engine, pictures: list[Path]
+) -> None:
+    paths = [path for picture in pictures[:BLOCK] for path in (picture, Path(f"no-{picture.name}"))]
+    rows = list(engine.stream((str(path), path, None) for path in paths))
+    assert [row.file_name for row in rows] == [str(path) for path in paths]
+    assert [row.status for row in rows] == ["ok", "error"] * BLOCK
+
+
+def test_nearest_pictures_are_the_first_of_equal_ones(engine: Engine) -> None:
+    similarities = np.zeros(len(engine.bundle.reference.file_names), dtype=np.float32)
+    similarities[[7, 3, 5, 9]] = 0.5, 0.5, 0.9, 0.5
+    found = [near.file_name for near in engine._nearest(similarities)]
+    assert found == [engine.bundle.reference.file_names[index] for index in (5, 3, 7)]
+
+
+def test_other_rules_than_the_bundles_own_are_answered_by(bundle: Bundle, pictures: list[Path]) -> None:
+    own = rules_of(bundle)
+    assert own is not None
+    never = replace(own, roll_up_threshold=NO_THRESHOLD)
+    assert Engine(bundle, rules=never).classify(pictures[0]).level == "unknown"
 
 
 def test_a_training_picture_is_its_own_nearest(engine: Engine, drawn_run: Path) -> None:

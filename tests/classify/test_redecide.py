@@ -117,8 +117,8 @@ def test_novelty_makes_an_answer_coarser_and_its_reason_gives_both_probabilities
     assert (near.level, near.reason[:4]) == ("class", "most")
     assert far.level == "family"
     assert far.reason == (
-        "tor-m1 has 90 %, but 64.8 % once 20 % unknown classes are allowed for (less like any training picture than "
-        "72 % of the known pictures); an answer needs 70 %; the family has it"
+        "tor-m1 has 90 %, but 64.8 % once 20 % unknown classes are allowed for, in a picture less like any training "
+        "picture than 72 % of the known ones; an answer needs 70 %; the family has it"
     )
 
 
