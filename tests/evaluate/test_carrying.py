@@ -123,7 +123,7 @@ def test_a_mended_label_is_that_of_the_manifest_and_what_is_of_the_old_one_is_to
     manifest = _mended_manifest(drawn_run, tmp_path)
     done = run_vision("report", evaluation_dir, "--manifest", manifest, "-o", tmp_path / "mended")
     assert done.returncode == 0, done.stderr
-    assert "note: 1 labels differ from those in the predictions; those of the manifest count" in done.stderr
+    assert "note: 1 of 12 labels differ from those in the predictions; the manifest's count" in done.stderr
     assert "left out: the audit of shortcuts, which is of other labels or groups" in done.stderr
     before, now = _recorded(evaluation_dir), _recorded(tmp_path / "mended")
     assert now.accuracy.value == pytest.approx((before.accuracy.value or 0) - 1 / 12)

@@ -67,7 +67,7 @@ def test_a_folder_that_has_none_of_the_pictures_is_told(predictions: Path, tmp_p
 
 def test_a_file_name_that_stands_twice_is_told(tmp_path: Path) -> None:
     path = _saved(tmp_path / "p.parquet", [_row(0, "tor-m1")] * 2 + [_row(1, "tor-m1")], ["tor-m1"] * 3)
-    assert "warning: 1 rows repeat a file name, first '0.jpg'; each row counts" in _report(path).stderr
+    assert "warning: 1 of 3 rows repeat a file name, first '0.jpg'; each row counts" in _report(path).stderr
 
 
 def test_classes_that_no_row_lists_are_told_to_count_as_novel_and_can_be_gated(tmp_path: Path) -> None:
@@ -85,6 +85,28 @@ def test_an_id_that_is_not_in_the_taxonomy_is_told_with_file_and_row(tmp_path: P
     done = _report(path)
     assert done.returncode == 2
     assert f"{path}: row 2: label 'Tor-M1' is no class in the taxonomy, did you mean 'tor-m1'?" in done.stderr
+
+
+OWN_TAXONOMY = """
+version: 1
+roles: [{id: animal, name: Animals}]
+families: [{id: pets, role: animal, name: Pets}]
+classes: [{id: cat, family: pets, names: [Cat]}, {id: dog, family: pets, names: [Dog]}]
+"""
+
+
+def test_a_manifest_with_more_of_a_taxonomy_of_ones_own_asks_for_the_whole_of_it(tmp_path: Path) -> None:
+    row = Prediction("0.jpg", "", "ok", label="cat", level="class", probability=1, top=(ClassProbability("cat", 1),))
+    path, own, manifest = _saved(tmp_path / "p.parquet", [row], ["cat"]), tmp_path / "own.yaml", tmp_path / "m.csv"
+    own.write_text(OWN_TAXONOMY)
+    manifest.write_text("file_name,label\n0.jpg,cat\n1.jpg,dog\n")
+    assert _report(path, "--taxonomy", own, "-o", tmp_path / "e").returncode == 0
+    again = (path, "--evaluation", tmp_path / "e", "--manifest", manifest, "-o", tmp_path / "r")
+    refused = _report(*again)
+    assert refused.returncode == 3
+    assert "label 'dog': not a class of the taxonomy" in refused.stderr
+    assert "give all with --taxonomy" in refused.stderr
+    assert _report(*again, "--taxonomy", own).returncode == 0
 
 
 def test_a_file_of_another_tool_may_answer_a_family(tmp_path: Path) -> None:

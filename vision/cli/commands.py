@@ -39,7 +39,7 @@ from vision.cli.terminal import (
     say,
     spinner,
 )
-from vision.errors import InputPathError, OutputError, UsageError, VisionError
+from vision.errors import InputPathError, ManifestError, OutputError, UsageError, VisionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -507,7 +507,7 @@ def report(
         table, data = with_truth(before, manifest), DataSource.of(manifest, None)
         num_others = num_other_truths(before, table)
         if num_others:
-            say(f"note: {num_others} labels differ from those in the predictions; those of the manifest count")
+            say(f"note: {num_others} of {len(table)} labels differ from those in the predictions; the manifest's count")
         images_dir = images_dir or _common_images_dir(table["file_name"], manifest.folder)
     check_ids(path, table, judged_by)
     check_truth(table)
@@ -574,8 +574,17 @@ def _taxonomy_that_knows(
         whole = load_taxonomy()
         knows_more = len(needed & set(whole.class_ids)) > len(needed & set(recorded.class_ids))
         found = whole if knows_more else recorded
-    if manifest is not None:
+    if manifest is None:
+        return found
+    try:
         check_labelled_table(manifest, found)
+    except ManifestError as error:
+        if found is not recorded:
+            raise
+        remedy = (
+            "the evaluation's taxonomy.json has only the classes of its pictures and model; give all with --taxonomy"
+        )
+        raise ManifestError(f"{error}\n{remedy}") from error
     return found
 
 
@@ -595,7 +604,7 @@ def _warn_of_repeated_names(table: pl.DataFrame) -> None:
     num_more = len(table) - table.select(columns).n_unique()
     if num_more:
         first = table.filter(table.select(columns).is_duplicated())["file_name"][0]
-        say(f"warning: {num_more} rows repeat a file name, first '{first}'; each row counts")
+        say(f"warning: {num_more} of {len(table)} rows repeat a file name, first '{first}'; each row counts")
 
 
 def _check_may_report_into(folder: Path, predictions: Path, digest: str, num_images: int) -> None:
@@ -676,7 +685,8 @@ def compare(
         before, tables = tables, [with_truth(table, manifest) for table in tables]
         num_others = max(num_other_truths(*pair) for pair in zip(before, tables, strict=True))
         if num_others:
-            say(f"note: {num_others} labels differ from those in the predictions; those of the manifest count")
+            of_all = f"{num_others} of {len(tables[0])}"
+            say(f"note: {of_all} labels differ from those in the predictions; the manifest's count")
         images_dirs[0] = images_dirs[0] or _common_images_dir(tables[0]["file_name"], manifest.folder)
     side_a, side_b = (
         NamedPredictions(table, printable_name(str(given)), printable_name(name))
