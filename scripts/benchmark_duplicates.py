@@ -37,6 +37,7 @@ from vision.data.manifest import manifest_from_rows, save_manifest
 REPOSITORY = Path(__file__).parent.parent
 RENDERS_DIR = REPOSITORY / "datasets" / "lookalikes" / "images"
 PHOTOS_DIR = REPOSITORY.parent / "shared" / "photos" / "images"
+ORIGINS = ("scene", "render", "photograph")
 PHASH_BITS = 10
 """The usual threshold for pHash of 64 bits, as a baseline."""
 
@@ -113,21 +114,30 @@ def recalls(planned: list[Planned], pairs: pl.DataFrame, thumbnails: dict[int, A
     original = {p.source: row for row, p in enumerate(planned) if p.kind == "original"}
     sure = pairs.filter(pl.col("kind").is_in([kind.value for kind in SURE_KINDS]))
     cluster = cluster_rows(len(planned), sure.select("row", "other").rows())
-    by_kind: dict[str, list[tuple[bool, bool]]] = {}
+    by_kind: dict[str, list[tuple[bool, bool, str]]] = {}
     for row, p in enumerate(planned):
         if p.kind not in ("original", "place"):
             first = original[p.source]
             by_phash = _phash(thumbnails, row) - _phash(thumbnails, first) <= PHASH_BITS
             is_found = cluster[row] != NO_CLUSTER and cluster[row] == cluster[first]
-            by_kind.setdefault(p.kind, []).append((bool(is_found), by_phash))
+            by_kind.setdefault(p.kind, []).append((bool(is_found), by_phash, origin(p.source)))
     return {
         kind: {
             "copies": len(found),
-            "recall": wilson(sum(ours for ours, _ in found), len(found)),
-            "phash alone": wilson(sum(theirs for _, theirs in found), len(found))[0],
+            "recall": wilson(sum(ours for ours, _, _ in found), len(found)),
+            "phash alone": wilson(sum(theirs for _, theirs, _ in found), len(found))[0],
+            "by origin": {
+                name: [sum(ours for ours, _, of in found if of == name), sum(of == name for _, _, of in found)]
+                for name in ORIGINS
+            },
         }
         for kind, found in by_kind.items()
     }
+
+
+def origin(source: str) -> str:
+    """Where a picture comes from, one of `ORIGINS`."""
+    return "scene" if source.isdigit() else "render" if Path(source).parent == RENDERS_DIR else "photograph"
 
 
 def _phash(thumbnails: dict[int, Any], row: int) -> imagehash.ImageHash:
@@ -196,10 +206,13 @@ def _timed_pairs(seen: SeenPictures, seconds: dict[str, Any]) -> pl.DataFrame:
 
 def report_lines(figures: dict[str, Any]) -> Iterator[str]:
     """The figures as a table in Markdown, then the rest."""
-    yield "| kind | copies | recall | 95 % interval | pHash alone |\n|---|---|---|---|---|"
+    yield f"| kind | copies | recall | 95 % interval | {' | '.join(f'{name}s' for name in ORIGINS)} | pHash alone |"
+    yield f"|---|---|---|---|{'---|' * len(ORIGINS)}---|"
     for kind, of in figures["recall"].items():
         share, low, high = of["recall"]
-        yield f"| {kind} | {of['copies']} | {share:.3f} | {low:.3f} to {high:.3f} | {of['phash alone']:.3f} |"
+        origins = " | ".join(f"{found} of {copies}" for found, copies in of["by origin"].values())
+        interval = f"{low:.3f} to {high:.3f}"
+        yield f"| {kind} | {of['copies']} | {share:.3f} | {interval} | {origins} | {of['phash alone']:.3f} |"
     for name in ("precision", "seconds", "peak GB"):
         yield f"{name}: {json.dumps(figures[name])}"
 

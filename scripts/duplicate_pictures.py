@@ -164,6 +164,49 @@ def colour(picture: Image.Image, random: Random) -> Image.Image:
     return picture.convert("L").convert("RGB") if random.random() < 0.25 else picture
 
 
+def cut(picture: Image.Image, random: Random) -> Image.Image:
+    """A fifth is gone at one of the four sides."""
+    width, height = picture.size
+    boxes = [
+        (0, 0, width, round(height * 0.8)),
+        (0, round(height * 0.2), width, height),
+        (0, 0, round(width * 0.8), height),
+        (round(width * 0.2), 0, width, height),
+    ]
+    return picture.crop(boxes[int(random.integers(4))])
+
+
+def strip(picture: Image.Image, random: Random) -> Image.Image:
+    """A strip of one colour over 6 to 12 % of the height, at the top or the bottom; half of them with words in it."""
+    marked = picture.copy()
+    width, height = picture.size
+    tall = round(height * random.uniform(0.06, 0.12))
+    top = int(random.choice([0, height - tall]))
+    draw = ImageDraw.Draw(marked)
+    draw.rectangle((0, top, width, top + tall), fill=_any_colour(random, 0, 255))
+    if random.random() < 0.5:
+        draw.text((6, top + 2), "PRESS AGENCY 24, all rights reserved", fill=_any_colour(random, 0, 255))
+    return marked
+
+
+def bars(picture: Image.Image, random: Random) -> Image.Image:
+    """Black bars left and right, or above and below, until one side is a third or two thirds longer."""
+    width, height = picture.size
+    longer = float(random.choice([4 / 3, 5 / 3]))
+    size = (round(width * longer), height) if random.random() < 0.5 else (width, round(height * longer))
+    return ImageOps.pad(picture, size, color="black")
+
+
+def turn(picture: Image.Image, random: Random) -> Image.Image:
+    """A quarter turn, one way or the other."""
+    return picture.transpose(Image.Transpose.ROTATE_90 if random.random() < 0.5 else Image.Transpose.ROTATE_270)
+
+
+def upside_down(picture: Image.Image, random: Random) -> Image.Image:
+    """Turned by half, or mirrored from top to bottom."""
+    return picture.transpose(Image.Transpose.ROTATE_180) if random.random() < 0.5 else ImageOps.flip(picture)
+
+
 KINDS: dict[str, Vary] = {
     "crop 5 %": crop(0.05),
     "crop 10 %": crop(0.10),
@@ -175,6 +218,11 @@ KINDS: dict[str, Vary] = {
     "quarter": resize(0.25),
     "logo": logo,
     "colour": colour,
+    "cut 20 %": cut,
+    "strip": strip,
+    "bars": bars,
+    "turn": turn,
+    "upside down": upside_down,
 }
 TWO_AT_ONCE = ("crop 5 %", "crop 10 %", "flip", "JPEG 30", "half", "quarter", "logo", "colour")
 

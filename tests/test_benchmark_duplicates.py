@@ -26,6 +26,7 @@ def test_the_benchmark_finds_what_it_planted(tmp_path: Path) -> None:
     assert figures["precision"]["sure"][0] == 1
     lines = "\n".join(benchmark_duplicates.report_lines(figures))
     assert "| flip | 1 | 1.000 |" in lines
+    assert "| 1 of 1 | 0 of 0 | 0 of 0 |" in lines
     assert "6 pictures: look up, compare" in lines
 
 
@@ -46,7 +47,9 @@ def test_wilson_intervals_are_those_of_the_textbook() -> None:
     assert wilson(0, 20) == pytest.approx([0, 0, 0.1611], abs=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "width", "height"), [("crop 10 %", 0.8, 0.8), ("half", 0.5, 0.5), ("flip", 1, 1)])
+@pytest.mark.parametrize(
+    ("kind", "width", "height"), [("crop 10 %", 0.8, 0.8), ("half", 0.5, 0.5), ("flip", 1, 1), ("strip", 1, 1)]
+)
 def test_copies_have_the_size_that_their_kind_says(kind: str, width: float, height: float) -> None:
     picture = scene(np.random.default_rng(0))
     copy = vary(picture, kind, np.random.default_rng(0))

@@ -66,7 +66,8 @@ def data_duplicates(
 ) -> None:
     """Find pictures that stand in a data set more than once: equal files, copies, and pictures that are much alike.
 
-    Copies are found through crops (to some 15 % a side), mirroring, resizing, recompression, logos and other colours.
+    Copies are found through crops (to some 15 % a side), mirroring, quarter turns, bars, resizing, recompression, logos
+    and other colours.
     Pairs between splits are leaks: exit code 3. Pairs that are merely similar, or alike to a network, are for a person
     to look at; they are leaks only with --strict. Exit code 1 if pictures could not be read and there is no leak.
 

@@ -78,7 +78,16 @@ def save_pairs(found: Duplicates, path: Path) -> None:
 
 def _as_listed(found: Duplicates) -> pl.DataFrame:
     """The pairs' columns in the order in which people read them."""
-    first = ["file_name", "other_file_name", "kind", "is_leak", "is_contradiction", "is_mirrored", *_MEASURES]
+    first = [
+        "file_name",
+        "other_file_name",
+        "kind",
+        "is_leak",
+        "is_contradiction",
+        "is_mirrored",
+        "degrees_turned",
+        *_MEASURES,
+    ]
     sides = [f"{side}{name}" for name in _SIDE[1:] for side in ("", "other_")]
     return found.pairs.select(*first, *sides, "cluster").with_columns(pl.selectors.float().round(4))
 
@@ -102,6 +111,7 @@ class _Pair:
     is_leak: bool
     is_contradiction: bool
     is_mirrored: bool
+    degrees_turned: int
     measures: dict[str, float | int | None]
     pictures: tuple[_Picture, _Picture]
 
@@ -142,6 +152,7 @@ def _pair(row: dict[str, Any], thumbnails: dict[int, str]) -> _Pair:
         is_leak=row["is_leak"],
         is_contradiction=row["is_contradiction"],
         is_mirrored=row["is_mirrored"],
+        degrees_turned=row["degrees_turned"],
         measures={name: row[name] for name in _MEASURES},
         pictures=(side("", "row"), side("other_", "other")),
     )

@@ -57,6 +57,7 @@ PAIR_COLUMNS: dict[str, type[pl.DataType]] = {
     "other": pl.Int64,
     "kind": pl.String,
     "is_mirrored": pl.Boolean,
+    "degrees_turned": pl.Int64,
     "agreement": pl.Float64,
     "middle_agreement": pl.Float64,
     "correlation": pl.Float64,
@@ -110,6 +111,11 @@ def find_pairs(
     named = judged.with_columns(
         row=rows.gather(judged.select(pl.min_horizontal("row", "other")).to_series()),
         other=rows.gather(judged.select(pl.max_horizontal("row", "other")).to_series()),
+        # Seen from the other side, what was turned is turned back; a mirror image is its own inverse.
+        degrees_turned=90
+        * pl.when((pl.col("row") < pl.col("other")) | pl.col("is_mirrored"))
+        .then(pl.col("quarter_turns"))
+        .otherwise((4 - pl.col("quarter_turns")) % 4),
     )
     columns = {name: pl.col(name).cast(kind) for name, kind in PAIR_COLUMNS.items()}
     return pl.concat([_equal_files(seen), named.select(**columns)])
@@ -123,7 +129,7 @@ def _equal_files(seen: SeenPictures) -> pl.DataFrame:
         for row, digest in enumerate(seen.digests)
         if digest and first_rows.setdefault(digest, row) != row
     ]
-    values = {"kind": PairKind.BYTES.value, "is_mirrored": False, "phash_bits": 0}
+    values = {"kind": PairKind.BYTES.value, "is_mirrored": False, "degrees_turned": 0, "phash_bits": 0}
     values |= dict.fromkeys(("agreement", "middle_agreement", "correlation"), 1.0)
     ends = pl.DataFrame(pairs, schema=["row", "other"], orient="row")
     filled = ends.with_columns(embedding_similarity=None, **{name: pl.lit(value) for name, value in values.items()})
@@ -156,7 +162,8 @@ def _alike(units: Singles, places: NDArray[np.int64], min_similarity: float | No
         asked, column = np.nonzero((found >= 0) & (cosines >= least))
         ends = {"row": places[asked], "other": places[found[asked, column]]}
     pairs = pl.DataFrame(ends, schema={"row": pl.Int64, "other": pl.Int64}).filter(pl.col("row") != pl.col("other"))
-    return pairs.with_columns(window=pl.lit(0), is_mirrored=pl.lit(False)), least
+    as_they_are = {"window": 0, "quarter_turns": 0, "is_mirrored": False, "is_phash_near": False}
+    return pairs.with_columns(pl.lit(value).alias(name) for name, value in as_they_are.items()), least
 
 
 def _judged(candidates: pl.DataFrame, thumbnails: NDArray[np.uint8]) -> pl.DataFrame:
@@ -170,12 +177,17 @@ def _judged(candidates: pl.DataFrame, thumbnails: NDArray[np.uint8]) -> pl.DataF
     kind = (
         pl.when((pl.col("agreement") >= COPY_AGREEMENT) & (pl.col("middle_agreement") >= COPY_MIDDLE_AGREEMENT))
         .then(pl.lit(PairKind.COPY.value))
-        .when(pl.col("correlation") >= SIMILAR_CORRELATION)
+        .when((pl.col("correlation") >= SIMILAR_CORRELATION) | pl.col("is_phash_near"))
         .then(pl.lit(PairKind.SIMILAR.value))
         .when("is_alike")
         .then(pl.lit(PairKind.ALIKE.value))
     )
     return judged.with_columns(kind=kind)
+
+
+def _turned(pixels: NDArray[np.uint8], is_mirrored: bool, quarter_turns: int) -> NDArray[np.uint8]:
+    """A thumbnail (S, S) mirrored, if so, and then turned clockwise."""
+    return np.rot90(pixels[:, ::-1] if is_mirrored else pixels, -quarter_turns)
 
 
 def _series(parts: list[Singles]) -> pl.Series:
@@ -186,8 +198,8 @@ def _fits(candidates: pl.DataFrame, thumbnails: NDArray[np.uint8]) -> Iterator[F
     """Chunks of candidates laid over each other, in order, on all cores."""
 
     def fit(some: pl.DataFrame) -> Fit:
-        others = thumbnails[some["other"].to_numpy()]
-        others = np.where(some["is_mirrored"].to_numpy()[:, None, None], others[:, :, ::-1], others)
+        ends = some.select("other", "is_mirrored", "quarter_turns").iter_rows()
+        others = np.stack([_turned(thumbnails[other], is_mirrored, turns) for other, is_mirrored, turns in ends])
         return fit_pairs(thumbnails[some["row"].to_numpy()], others, windows()[some["window"].to_numpy()])
 
     num_workers = os.cpu_count() or 1
@@ -202,14 +214,13 @@ def _fits(candidates: pl.DataFrame, thumbnails: NDArray[np.uint8]) -> Iterator[F
 
 
 def _phash_bits(pairs: pl.DataFrame, thumbnails: NDArray[np.uint8]) -> list[int]:
-    """Bits of 64 in which the pHash of both whole pictures differs, the one mirrored where that fits."""
+    """Bits of 64 in which the pHash of both whole pictures differs, the one mirrored and turned where that fits."""
     import imagehash
 
-    def phash(picture: int, *, is_mirrored: bool) -> imagehash.ImageHash:
-        pixels = thumbnails[picture]
-        return imagehash.phash(Image.fromarray(pixels[:, ::-1] if is_mirrored else pixels))
+    def phash(pixels: NDArray[np.uint8]) -> imagehash.ImageHash:
+        return imagehash.phash(Image.fromarray(pixels))
 
     return [
-        phash(row, is_mirrored=False) - phash(other, is_mirrored=is_mirrored)
-        for row, other, is_mirrored in pairs.select("row", "other", "is_mirrored").iter_rows()
+        phash(thumbnails[row]) - phash(_turned(thumbnails[other], is_mirrored, turns))
+        for row, other, is_mirrored, turns in pairs.select("row", "other", "is_mirrored", "quarter_turns").iter_rows()
     ]

@@ -23,10 +23,15 @@ from vision.data.manifest import Manifest
 from vision.errors import ImageError
 from vision.files import whole_file
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when a picture's thumbnail would become another."""
 
 Progress = Callable[[int], None]
+
+_LEAST_BAR, _LEAST_LEFT = 0.015, 0.4
+"""Share of a side that a bar takes at least, and that bars leave at least."""
+_BAR_SPREAD, _BAR_STEP = 5.0, 10.0
+"""Grey levels by which a bar varies at most (JPEG adds some), and by which what borders on it differs at least."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,46 @@ def see_pictures(manifest: Manifest, cache_dir: Path, *, on_progress: Progress =
 
 
 def grey_thumbnail(path: Path) -> NDArray[np.uint8]:
-    """A file's picture, (S, S) grey, stretched to a square.
+    """A file's picture without bars at its edges, (S, S) grey, stretched to a square.
 
     Raises:
         ImageError: The file is no whole picture.
     """
-    image = decode_image(path, enough_px=2 * SIDE_PX).convert("L")
+    image = without_bars(decode_image(path, enough_px=2 * SIDE_PX).convert("L"))
     return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
+
+
+def without_bars(image: Image.Image) -> Image.Image:
+    """A grey picture without strips of one colour along its edges: letterboxes, frames, strips for a caption.
+
+    A strip ends in a straight line beyond which most pixels differ; a clear sky or a bright ground does not and stays.
+    """
+    pixels = np.asarray(image, dtype=np.float32)
+    top, bottom = _inner(pixels)
+    left, right = _inner(pixels[top:bottom].T)
+    if (top, bottom) == (0, len(pixels)):  # bars at the sides may have hidden those above and below
+        top, bottom = _inner(pixels[:, left:right])
+    return image.crop((left, top, right, bottom))
+
+
+def _inner(lines: NDArray[np.float32]) -> tuple[int, int]:
+    """Which lines of a picture lie between bars: the first, and the one after the last."""
+    num_lines = len(lines)
+    first, last = _bar_height(lines), num_lines - _bar_height(lines[::-1])
+    return (first, last) if last - first >= _LEAST_LEFT * num_lines else (0, num_lines)
+
+
+def _bar_height(lines: NDArray[np.float32]) -> int:
+    """Lines from the first one on that are a bar; 0 if there is none."""
+    colour = np.median(lines[0])
+    low, high = np.percentile(lines, (5, 95), axis=1)
+    is_plain = (low >= colour - _BAR_SPREAD) & (high <= colour + _BAR_SPREAD)
+    height = len(lines) if is_plain.all() else int(is_plain.argmin())
+    if height < max(1, _LEAST_BAR * len(lines)) or height + 3 > len(lines):
+        return 0
+    # The line after the bar's last may be half bar, half picture.
+    differs = np.abs(lines[height + 1 : height + 3] - colour).max(axis=0) >= _BAR_STEP
+    return height + 1 if differs.mean() >= 0.5 else 0
 
 
 def _faults(facts: Sequence[FileFacts], broken: dict[str, str]) -> dict[int, str]:
