@@ -4,7 +4,8 @@
 
 Ours runs first, from an empty cache to a written bundle; its accuracy on the test split is the target. The baseline
 fine-tunes the whole network of the same name, weights and input size with AdamW, a cosine schedule, mirrored and
-cropped pictures, as the tutorials do, and is asked about the test split after each epoch; that time is not counted.
+cropped pictures that two workers of a DataLoader decode, as the tutorials do, and is asked about the test split after
+each epoch; that time is not counted, nor what its workers take to start.
 With --fastai its `fine_tune` does the same, if it is installed.
 Both use all cores of this machine; only the ratio of the times means anything elsewhere.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import shutil
 import tempfile
 import time
@@ -25,12 +25,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from vision.classify.engine import Engine
 from vision.config import Config, load_config
 from vision.data.manifest import load_manifest, save_manifest
 from vision.data.preprocessing import Preprocessing, load_network_input
 from vision.train.backbones import load_backbones
+from vision.train.domain import suited_run
 from vision.train.features import feature_recipes
 from vision.train.run import plan_run, train_run
 from vision.train.training_set import PreparedRun, prepare_run
@@ -57,6 +59,9 @@ def main() -> None:
         paths = [prepared.manifest.image_path(name) for name in rows["file_name"]]
         truth = np.array([prepared.classes.index(label) for label in rows["label"]])
         started = time.perf_counter()
+        prepared, findings = suited_run(prepared, Path(folder))
+        for finding in findings:
+            print(" ", finding)
         plan = plan_run(prepared, Path(folder))
         result = train_run(prepared, plan, Path(folder) / "run", Path(folder), tell=lambda text: print(" ", text))
         ours_s = time.perf_counter() - started
@@ -90,6 +95,34 @@ def _plain_network(prepared: PreparedRun) -> tuple[nn.Sequential, Preprocessing]
     return model, recipe.preprocessing(backbone)
 
 
+class _Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """Training pictures, decoded and varied when they are asked for."""
+
+    def __init__(self, prepared: PreparedRun, preprocessing: Preprocessing) -> None:
+        self._images, self._preprocessing = prepared.training.images, preprocessing
+        self._truth = prepared.training.class_indices.tolist()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        generator = np.random.default_rng(int(torch.randint(2**31, ())))  # torch seeds its workers, numpy does not
+        values = load_network_input(self._images[row].path, self._preprocessing)
+        return _varied(values, generator), self._truth[row]
+
+
+def _plain_loader(prepared: PreparedRun, preprocessing: Preprocessing) -> DataLoader[tuple[torch.Tensor, int]]:
+    return DataLoader(
+        _Pictures(prepared, preprocessing),
+        batch_size=32,
+        shuffle=True,
+        generator=torch.Generator().manual_seed(0),
+        num_workers=2,
+        persistent_workers=True,
+        multiprocessing_context="spawn",  # a fork of the threads of torch and onnxruntime, which ran before, may hang
+    )
+
+
 def _baseline(
     prepared: PreparedRun,
     test_paths: list[Path],
@@ -99,25 +132,18 @@ def _baseline(
     target: float,
     ours_s: float,
 ) -> None:
-    generator = np.random.default_rng(0)
     model, preprocessing = _plain_network(prepared)
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.02)
-    truth = torch.from_numpy(prepared.training.class_indices)
     test_inputs = [load_network_input(path, preprocessing) for path in test_paths]
-    steps = epochs * math.ceil(len(truth) / 32)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    loader = _plain_loader(prepared, preprocessing)
+    next(iter(loader))  # starts the workers
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
     spent, best = 0.0, 0.0
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         model.train()
-        for batch in np.array_split(generator.permutation(len(truth)), math.ceil(len(truth) / 32)):
-            inputs = torch.stack(
-                [
-                    _varied(load_network_input(prepared.training.images[row].path, preprocessing), generator)
-                    for row in batch
-                ]
-            )
-            loss = functional.cross_entropy(model(inputs), truth[batch], label_smoothing=0.1)
+        for inputs, truth in loader:
+            loss = functional.cross_entropy(model(inputs), truth, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

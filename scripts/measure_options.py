@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from vision.config import Config, load_config
 from vision.data.preprocessing import load_network_input
+from vision.train.domain import suited_run
 from vision.train.export import ProbedNetwork
 from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage, default_cache_folder
 from vision.train.out_of_fold import out_of_fold_predictions, try_all
@@ -48,6 +49,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "augmentation standard": ("augment.preset=standard",),
     "augmentation field": ("augment.preset=field",),
     "mixup 0.2": ("finetune.mixup=0.2",),
+    "cutmix 1": ("finetune.cutmix=1",),
     "no label smoothing": ("finetune.label_smoothing=0",),
     "no moving average": ("finetune.ema=0",),
     "margin 0.5 to look-alikes": ("finetune.look_alike_margin=0.5",),
@@ -111,6 +113,8 @@ def hits_of(config: Config, *, scarce: int = 0) -> tuple[NDArray[np.bool_], list
     prepared = prepare_run(config)
     if scarce:
         prepared = replace(prepared, training=with_scarce_classes(prepared.training, scarce, config.seed))
+    prepared, _ = suited_run(prepared, default_cache_folder())
+    config = prepared.config
     plan = plan_run(prepared, default_cache_folder())
     cache = FeatureCache(default_cache_folder() / "features", plan.backbones)
     asked = test_set(prepared)
