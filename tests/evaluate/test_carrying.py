@@ -18,6 +18,7 @@ from vision.evaluate.near_duplicates import FlatteryFigures, NearDuplicate, flat
 from vision.evaluate.out_of_fold import evaluate_out_of_fold
 from vision.evaluate.outputs import (
     PDF_FILE,
+    REPORT_PAGE,
     SETTINGS_FILE,
     recorded_card,
     recorded_evaluation,
@@ -217,6 +218,7 @@ def test_out_of_fold_predictions_get_properties_shortcuts_near_duplicates_and_a_
     assert load_predictions(path)["brightness"].null_count() == 0
     assert recorded_card(path.parent) is not None
     assert "no evidence maps" in " ".join(evaluation.notes)
+    assert "(no evidence maps: they need the models of the folds)" in (path.parent / REPORT_PAGE).read_text()
     assert "There are no evidence maps" in (path.parent / "summary.md").read_text()
 
 

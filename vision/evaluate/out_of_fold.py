@@ -35,7 +35,7 @@ def evaluate_out_of_fold(
         bundle: What the same run trained on all of these pictures.
         manifest: Of the run.
         taxonomy: Order and names of classes.
-        title: Name of what was evaluated.
+        title: Name of what was evaluated; what is missing is told behind it.
         seed: Of the bootstrap.
     """
     table = load_predictions(path)
@@ -54,7 +54,7 @@ def evaluate_out_of_fold(
         table,
         taxonomy,
         path.parent,
-        title=title,
+        title=f"{title} (no evidence maps: they need the models of the folds)",
         images_dir=manifest.folder,
         known_classes=bundle.info.classes,
         seed=seed,
