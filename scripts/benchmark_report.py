@@ -194,7 +194,7 @@ def main() -> None:
                 continue
             options = [f"--{name}={getattr(args, name)}" for name in ("rows", "classes", "replicates")]
             command = [sys.executable, __file__, *options, f"--folder={folder}", f"--stage={stage}"]
-            found |= json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found |= json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         found["sizes_mb"] = sizes_mb(folder)
         found["browser"] = browser_times(folder / "report" / "index.html")
     print(json.dumps(found, indent=1))
