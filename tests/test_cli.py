@@ -214,7 +214,7 @@ def test_a_dry_run_tells_the_plan_and_trains_nothing(drawn_run: Path, tmp_path: 
         ),
         (
             ["report", "nowhere.parquet"],
-            r"nowhere\.parquet: no such file; `vision classify -o` and `vision evaluate` write one",
+            r"nowhere\.parquet: no such file or folder; `vision evaluate` writes a folder, `vision classify -o` a file",
         ),
         (["taxonomy", "tor-m"], r"class 'tor-m' is not in the taxonomy, did you mean 'tor-m[12]'\?"),
         (["data", "check", "{data}"], r"data: a manifest ends in|data: a folder"),

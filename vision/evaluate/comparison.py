@@ -302,7 +302,9 @@ def predictions_path(given: Path) -> Path:
         there = given.resolve().parent
         names = sorted(child.name for child in there.iterdir()) if there.is_dir() else []
         hint = nearest_name_hint(given.name, names)
-        raise PredictionsError(f"{given}: no such file or folder{hint or '; give an evaluation or a predictions file'}")
+        raise PredictionsError(
+            f"{given}: no such file or folder{hint or '; `vision evaluate` writes a folder, `vision classify -o` a file'}"
+        )
     if not given.is_dir():
         return given
     path = given / PREDICTIONS_FILE
