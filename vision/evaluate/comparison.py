@@ -301,10 +301,8 @@ def predictions_path(given: Path) -> Path:
     if not given.exists():
         there = given.resolve().parent
         names = sorted(child.name for child in there.iterdir()) if there.is_dir() else []
-        hint = nearest_name_hint(given.name, names)
-        raise PredictionsError(
-            f"{given}: no such file or folder{hint or '; `vision evaluate` writes a folder, `vision classify -o` a file'}"
-        )
+        remedy = "; `vision evaluate` writes a folder, `vision classify -o` a file"
+        raise PredictionsError(f"{given}: no such file or folder{nearest_name_hint(given.name, names) or remedy}")
     if not given.is_dir():
         return given
     path = given / PREDICTIONS_FILE
