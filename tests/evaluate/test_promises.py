@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from vision.evaluate.evaluation import evaluate_predictions
+from vision.evaluate.outputs import KNOWN_FILE, REPORT_PAGE, recorded_known, recorded_settings, write_evaluation
 from vision.evaluate.promises import PromiseFigures, Promises, promise_figures
+from vision.evaluate.report.review_data import DecisionSettings
 from vision.predictions import ClassProbability, Level, Prediction, predictions_table
 from vision.taxonomy import load_taxonomy
 
@@ -87,3 +91,31 @@ def test_known_pictures_beside_count_for_novelty_and_promises_and_nowhere_else()
     assert evaluation.novelty.auroc.value == 1.0
     assert evaluation.promises is not None
     assert evaluation.promises.num_images == 5
+
+
+def test_the_page_shows_promises_and_a_report_made_again_has_the_known_pictures(tmp_path: Path) -> None:
+    settings = DecisionSettings(
+        classes=("tor-m1", "shilka"),
+        unknown_share=0.1,
+        novelty_exponent=1.0,
+        false_alarms=0.05,
+        target_accuracy=0.95,
+        confidence=0.9,
+        roll_up_threshold=0.8,
+        use_costs=False,
+        targets=(),
+        coverage=0.9,
+    )
+    novel = predictions_table([row("unknown", "unknown", rank=0.99)]).with_columns(true_label=pl.lit("gepard"))
+    beside = predictions_table(ROWS).with_columns(true_label=pl.lit("tor-m1"))
+    beside.write_parquet(tmp_path / KNOWN_FILE)
+    write_evaluation(
+        novel, TAXONOMY, tmp_path, title="t", images_dir=None, known_classes=("tor-m1", "shilka"), settings=settings,
+        known=recorded_known(tmp_path),
+    )  # fmt: skip
+    page = " ".join((tmp_path / REPORT_PAGE).read_text(encoding="utf-8").split())
+    assert "Are the promises kept?" in page
+    assert "Of 5 pictures of classes that the model knows" in page
+    assert re.search(r"label sets that hold the truth</td><td>at least 90\.0\s*%", page)
+    assert re.search(r"called unknown for novelty</td><td>at most 5\.0\s*%", page)
+    assert recorded_settings(tmp_path) == settings
