@@ -265,6 +265,12 @@ def test_no_table_of_awkward_names_is_wider_than_its_place(
     assert tab.is_quiet()
 
 
+def test_the_table_of_cells_fits_a_phone(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page, width=390, javascript=False)
+    tab.page.locator("summary").click()
+    assert tab.page.locator(".cells").evaluate("table => table.scrollWidth") <= 366
+
+
 def test_a_cell_leads_to_its_pictures_and_these_to_their_originals(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page, javascript=False)
     tab.page.locator(".matrix a[aria-label^='true \u2068👩']").first.focus()
