@@ -12,6 +12,7 @@ from vision.classify.novelty import NoveltyRanking
 from vision.classify.redecide import OtherPromises, rules_with
 from vision.config import DecideSettings
 from vision.train.deciding import FittedDecision
+from vision.train.decision_fitting import LeftOutPictures, NoveltyTrial
 
 
 @pytest.fixture
@@ -48,11 +49,19 @@ def test_promises_fitted_anew_are_those_of_training(bundle: Bundle) -> None:
 
 def test_training_says_what_its_caution_costs_known_pictures(fitted: FittedDecision) -> None:
     text = told(fitted, unknown_share=0.3, novelty_exponent=2.0)
-    assert "allow for 30 % unknown classes, not 10 %: else more than 2 % of the pictures of the worst left-out" in text
-    assert "a known picture of middling novelty gets 70 % at most" in text  # density 2 x 0.5 at rank 0.5
+    assert "allow for 30 % unknown classes, not 10 %, so that fewer pictures of the worst left-out class get" in text
+    assert "a known picture of middling novelty gets 70 % at most; decide" in text  # density 2 x 0.5 at rank 0.5
     mean = told(fitted, DecideSettings(confident_wrong_of="mean"), unknown_share=0.3)
     assert "left-out classes in the mean" in mean
     assert "allow for" not in told(fitted, unknown_share=0.1)
+
+
+def test_training_says_where_no_caution_was_enough(fitted: FittedDecision) -> None:
+    sure = LeftOutPictures(np.ones(10), np.zeros(10))
+    trial = NoveltyTrial("energy", np.array([0.7]), np.array([0.5]), 0.7, 2.0, (sure,))
+    text = told(replace(fitted, novelty_trials=[trial]), unknown_share=0.1)
+    assert "100 % of the pictures of the worst left-out class still get a wrong name with 90 % or more" in text
+    assert "still get" not in told(fitted, unknown_share=0.1)
 
 
 def test_training_says_what_is_promised_and_why_nothing_is(fitted: FittedDecision) -> None:

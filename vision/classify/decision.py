@@ -501,8 +501,9 @@ class Decider:
         undoubted = self._finest(of_classes, 1.0) if is_known < 1 else given
         if undoubted.level_index < given.level_index:
             name = levels[undoubted.level_index].node_ids[undoubted.index]
-            tells = rank is not None and self._rules.novelty_exponent > 1
-            than = f", in a picture {self._novelty_in_words} {as_percent(rank)} of the known ones" if tells else ""
+            than = ""
+            if rank is not None and self._rules.novelty_exponent > 1:
+                than = f", in a picture {self._novelty_in_words} {as_percent(rank)} of the known ones"
             return (
                 f"{name} has {as_percent(undoubted.probability)}, but {as_percent(undoubted.probability * is_known)} "
                 f"once {as_percent(self._rules.unknown_share)} unknown classes are allowed for{than}; {needs}{then}"

@@ -88,21 +88,33 @@ class FittedDecision:
             settings: What was asked for.
         """
         lines = []
+        of = "the worst left-out class" if settings.confident_wrong_of == "worst" else "left-out classes in the mean"
         if self.info.unknown_share > settings.unknown_share:
-            of = (
-                "the worst left-out class" if settings.confident_wrong_of == "worst" else "left-out classes in the mean"
-            )
             most = known_probability_of_one(0.5, self.info.unknown_share, self.info.novelty_exponent)
+            less = "; decide.confident_wrong_of: mean asks for less" if settings.confident_wrong_of == "worst" else ""
             lines.append(
                 f"answers allow for {as_percent(self.info.unknown_share)} unknown classes, not "
-                f"{as_percent(settings.unknown_share)}: else more than {as_percent(settings.confident_wrong)} of the "
-                f"pictures of {of} would get a wrong name with 90 % or more. So a known picture of middling novelty "
-                f"gets {as_percent(most)} at most; decide.confident_wrong_of: mean asks for less"
+                f"{as_percent(settings.unknown_share)}, so that fewer pictures of {of} get a wrong name with 90 % or "
+                f"more ({as_percent(settings.confident_wrong)} at most). So a known picture of middling novelty gets "
+                f"{as_percent(most)} at most{less}"
+            )
+        left = self._share_named(settings)
+        if left > settings.confident_wrong and settings.unknown_share > 0:
+            lines.append(
+                f"{as_percent(left)} of the pictures of {of} still get a wrong name with 90 % or more: they look like "
+                "training pictures of other classes, and more caution would not change it"
             )
         if not self.info.may_promise:
             lines.append("without a calibration split nothing is promised: the network has learnt from every picture")
         lines.append(f"answers: {self.promise}")
         return lines
+
+    def _share_named(self, settings: DecideSettings) -> float:
+        """Of left-out pictures that still get a wrong name with confidence; 0 if no class could be left out."""
+        if not self.novelty_trials:
+            return 0.0
+        chosen = self.novelty_trials[0]
+        return chosen.share_named(self.info.unknown_share, self.info.false_alarms, of=settings.confident_wrong_of)
 
     @property
     def promise(self) -> Promise:

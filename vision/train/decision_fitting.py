@@ -162,19 +162,20 @@ class NoveltyTrial:
             of: Whether the limit is for the worst of the classes, or for their mean.
 
         Returns:
-            At most `MOST_UNKNOWN`, also where that is not enough.
+            At most `MOST_UNKNOWN`. Where that is not enough, the least share that does as much: more caution would cost
+            known pictures confidence for nothing.
         """
         if at_least == 0 or not self.left_out:
             return at_least
-
-        def is_too_much(share: float) -> bool:
-            named = [each.share_named(share, self.exponent, false_alarms) for each in self.left_out]
-            return bool((max(named) if of == "worst" else np.mean(named)) > most_named)
-
-        share = at_least
-        while share < MOST_UNKNOWN and is_too_much(share):
+        share, within_reach = at_least, max(most_named, self.share_named(MOST_UNKNOWN, false_alarms, of=of))
+        while share < MOST_UNKNOWN and self.share_named(share, false_alarms, of=of) > within_reach:
             share = min(round(share + 0.01, 6), MOST_UNKNOWN)
         return share
+
+    def share_named(self, unknown_share: float, false_alarms: float, *, of: Literal["worst", "mean"]) -> float:
+        """Share of left-out pictures with a wrong name and `CONFIDENT`, of the worst class or the mean of classes."""
+        named = [each.share_named(unknown_share, self.exponent, false_alarms) for each in self.left_out]
+        return float(max(named) if of == "worst" else np.mean(named))
 
 
 @dataclass(frozen=True)
