@@ -12,8 +12,16 @@ from vision.bundle import Bundle
 from vision.data.manifest import load_manifest
 from vision.evaluate.evaluation import evaluate_predictions
 from vision.evaluate.novel import novel_figures
+from vision.evaluate.outputs import recorded_known
 from vision.evaluate.run import evaluate_bundle, known_rows
-from vision.predictions import ClassProbability, Level, Prediction, predictions_table
+from vision.predictions import (
+    PREDICTIONS_FILE,
+    ClassProbability,
+    Level,
+    Prediction,
+    load_predictions,
+    predictions_table,
+)
 from vision.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
@@ -116,3 +124,21 @@ def test_novel_pictures_are_judged_beside_known_ones_that_count_nowhere_else(
     assert evaluation.promises.coverage is not None
     assert evaluation.promises.coverage.promised == 0.95
     assert len(pl.read_parquet(tmp_path / "known.parquet")) == 12
+
+
+def test_known_pictures_that_were_classified_already_are_not_classified_again(
+    bundle: Bundle, drawn_run: Path, tmp_path: Path
+) -> None:
+    manifest = load_manifest(drawn_run / "data" / "manifest.csv")
+    novel = manifest.table.filter(pl.col("split") == "calibration").with_columns(
+        label=pl.lit("gepard"), split=pl.lit("novel")
+    )
+    known = load_predictions(drawn_run / "run" / "evaluation" / PREDICTIONS_FILE)
+    told: list[int] = []
+    evaluation = evaluate_bundle(
+        bundle, replace(manifest, table=novel), TAXONOMY, tmp_path, split="novel", known=known, on_progress=told.append
+    )
+    assert sum(told) == len(novel)
+    assert evaluation.novelty is not None
+    assert sum(evaluation.novelty.known) == len(known)
+    assert recorded_known(tmp_path).equals(known)  # type: ignore[union-attr]
