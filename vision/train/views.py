@@ -40,7 +40,7 @@ from vision.train.stages import stages_of
 
 VIEWS_VERSION = 1
 _IMAGES_AHEAD = 8
-"""So many pictures, or two a core, are decoded and varied while the frozen part runs over those before."""
+"""So many pictures, or one a core, are decoded and varied while the frozen part runs over those before."""
 
 _Made = TypeVar("_Made")
 
@@ -284,7 +284,7 @@ def _store_key(
 
 def _made_ahead(make: Callable[[int], _Made], rows: Iterable[int]) -> Iterator[tuple[int, _Made]]:
     """Each row with what threads make of it, in order, made while the caller works on those before."""
-    num_ahead = max(_IMAGES_AHEAD, 2 * (os.cpu_count() or 1))
+    num_ahead = max(_IMAGES_AHEAD, os.cpu_count() or 1)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[tuple[int, Future[_Made]]] = deque()
         for row in rows:
