@@ -265,6 +265,19 @@ def test_no_table_of_awkward_names_is_wider_than_its_place(
     assert tab.is_quiet()
 
 
+def test_names_of_rows_stay_in_sight_on_a_phone(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page, width=390, javascript=False)
+    for scroller, name in ((".unit .scroll", "svg.names text"), ("[aria-label='Table of classes']", "tbody td")):
+        first = tab.page.locator(f"{scroller} {name}").first
+        before = first.bounding_box()
+        assert before is not None
+        tab.page.evaluate(f"""document.querySelector("{scroller}").scrollLeft = 120""")
+        assert tab.page.evaluate(f"""document.querySelector("{scroller}").scrollLeft""") > 50
+        after = first.bounding_box()
+        assert after is not None
+        assert after["x"] == before["x"]
+
+
 def test_the_table_of_cells_fits_a_phone(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page, width=390, javascript=False)
     tab.page.locator("summary").click()

@@ -314,6 +314,10 @@ def test_names_of_rows_stay_in_sight_on_a_phone(browser: Any, page: Path) -> Non
     tab.page.evaluate("document.querySelector('#matrix-box .scroll').scrollLeft = 200")
     tab.settle()
     assert name.bounding_box() == before
+    cell = tab.page.locator("#by-class + .scroll tbody td").first
+    before = cell.bounding_box()
+    tab.page.evaluate("document.querySelector('#by-class + .scroll').scrollLeft = 200")
+    assert cell.bounding_box() == before
 
 
 def test_another_level_closes_the_cell_that_was_open(browser: Any, page: Path) -> None:
