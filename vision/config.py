@@ -158,8 +158,9 @@ class FinetuneSettings(_Settings):
     """A backend of torch.compile for the trained part, such as `inductor`; empty compiles nothing."""
     workers: Auto | Annotated[StrictInt, Field(ge=0, le=256)] = "auto"
     """Processes that make fresh views; `auto` takes one a core, shared among the processes of this machine."""
-    batch_size: StrictInt = Field(default=32, ge=1)
-    """Pictures in a batch, of all processes together."""
+    batch_size: Auto | Annotated[StrictInt, Field(ge=1)] = "auto"
+    """Pictures in a batch, of all processes together; `auto` takes 32, and less of a few hundred pictures, so that an
+    epoch has some ten steps."""
     accumulate: StrictInt = Field(default=1, ge=1)
     """Batches to a step of the optimiser."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
@@ -178,6 +179,9 @@ class FinetuneSettings(_Settings):
     """Share of the truth that is spread over all classes."""
     mixup: float = Field(default=0.0, ge=0)
     """Mixing of two pictures, of their maps where views are kept, with weights from Beta(mixup, mixup); 0 for none."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """A rectangle of one picture laid into another, its share of the area from Beta(cutmix, cutmix); 0 for none. In
+    maps where views are kept. With `mixup` too, each batch has one of the two."""
     look_alike_margin: float = Field(default=0.0, ge=0)
     """Logit that a look-alike of the true class is given in advance during training, so that it is kept farther off."""
     family_weight: float = Field(default=0.0, ge=0)

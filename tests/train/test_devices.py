@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from vision.errors import ConfigError, MissingExtraError
 from vision.train import devices
 from vision.train.devices import open_accelerator
-from vision.train.finetune import _Draw
+from vision.train.draws import Draw
 
 SETTINGS = (
     "backbone.name=resnet10t",
@@ -30,6 +30,7 @@ SETTINGS = (
     "finetune.precision=float32",
     "finetune.batch_size=6",
     "finetune.mixup=0.2",
+    "finetune.cutmix=0.5",
     "finetune.accumulate=2",
 )
 
@@ -61,7 +62,7 @@ def test_two_processes_give_the_figures_of_one(drawn_run: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(("process", "expected"), [(0, [0, 1]), (1, [2, 3, 4])])
 def test_processes_share_a_batch_without_gap_or_overlap(process: int, expected: list[int]) -> None:
-    draw = _Draw(np.arange(5), np.zeros(5, int), np.arange(5), 1.0, np.zeros(5, int))
+    draw = Draw(np.arange(5), np.zeros(5, int), np.arange(5), 1.0, np.zeros(5, int))
     assert list(range(5))[draw.part(process, 2)] == expected
 
 

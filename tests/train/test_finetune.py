@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
+import math
 import shutil
 import signal
 import subprocess
@@ -16,19 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import run_vision
 from numpy.typing import NDArray
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from vision.config import AugmentationSettings, BackboneSettings, Config, FinetuneSettings, load_config
 from vision.errors import ConfigError, TrainingError
 from vision.taxonomy import load_taxonomy
 from vision.train.backbones import Backbone, load_backbones
 from vision.train.devices import open_accelerator
+from vision.train.draws import Draw
 from vision.train.features import FeatureRecipe, TrainingImage
-from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, _Batches, fine_tune, tuned_vectors
+from vision.train.finetune import EpochFigures, Schedule, Tuned, _Batches, _ramped_average, fine_tune, tuned_vectors
+from vision.train.losses import ClassRelations
 from vision.train.probe import LinearProbe, fit_probe
 from vision.train.run import plan_run, train_run
-from vision.train.stages import Tail, stages_of, tap_stages, tuned_backbone
+from vision.train.stages import Tail, build_tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun, prepare_run
 from vision.train.tuner import Tuner
 from vision.train.tuning import choose_schedule
@@ -36,7 +38,8 @@ from vision.train.views import FIRST_AUGMENTED, FreshViews, FrozenPart, ViewSour
 
 RECIPE = FeatureRecipe("resnet10t", 64, "final", "avg", True, "pad", 0.1)
 CUT = 3
-SETTINGS = FinetuneSettings(batch_size=8, learning_rate=0.01)
+BATCH_SIZE = 8
+SETTINGS = FinetuneSettings(learning_rate=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,7 @@ def _tuned(
     with_calibration: bool = True,
     rows: NDArray[np.int64] | None = None,
     bfloat16: bool = False,
+    batch_size: int = BATCH_SIZE,
 ) -> Tuned:
     def on_epoch(figures: EpochFigures) -> None:
         if figures.epoch == stop_after:
@@ -110,7 +114,7 @@ def _tuned(
         prepared.training.class_indices,
         stores[1] if with_calibration else None,
         prepared.calibration.class_indices,
-        Schedule(CUT, views, epochs, bfloat16=bfloat16),
+        Schedule(CUT, views, epochs, bfloat16=bfloat16, batch_size=batch_size),
         settings,
         ClassRelations(prepared.classes, prepared.taxonomy),
         seed=0,
@@ -229,9 +233,42 @@ def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(
 
 
 @pytest.mark.parametrize(
+    ("share", "centre", "expected"),
+    [
+        (0.75, (0.5, 0.5), 1 - 25 / 100),
+        (0.75, (0.0, 0.5), 1 - 10 / 100),
+        (1.0, (0.3, 0.3), 1.0),
+        (0.0, (0.5, 0.5), 0.0),
+    ],
+)
+def test_a_picture_counts_by_the_area_that_a_rectangle_leaves_of_it(
+    share: float, centre: tuple[float, float], expected: float
+) -> None:
+    draw = Draw(np.arange(2), np.zeros(2, int), np.array([1, 0]), share, np.arange(2), centre)
+    own = torch.stack([torch.zeros(3, 10, 10), torch.ones(3, 10, 10)])
+    mixed = draw.mixed(own, own[[1, 0]])
+    assert draw.kept_share(own.shape) == pytest.approx(expected)
+    assert 1 - mixed[0].mean().item() == pytest.approx(expected)
+    assert mixed[1].mean().item() == pytest.approx(expected)
+
+
+def test_cutmix_of_tokens_is_refused() -> None:
+    vit = load_backbones(BackboneSettings(name=("test_vit",), weights="none"), input_px=[160])["test_vit"]
+    recipe = FeatureRecipe("test_vit", 160, "final", "avg", False, "pad", 0.1)
+    blank = LinearProbe.blank(64, 4)
+    settings = SETTINGS.model_copy(update={"cutmix": 1.0})
+    with pytest.raises(
+        ConfigError, match=r"finetune\.cutmix: .*'test_vit' hands on tokens.*set finetune\.views to fresh"
+    ):
+        build_tail(vit, recipe, 1, blank, settings, "finetune", seed=0)
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"mixup": 0.4},
+        {"cutmix": 1.0},
+        {"mixup": 0.4, "cutmix": 1.0},
         {"look_alike_margin": 1.0},
         {"family_weight": 0.5},
         {"balanced_sampling": True},
@@ -268,8 +305,97 @@ def test_a_loss_that_is_no_number_names_step_and_pictures(
     broken = np.array(stores[0].outputs)
     broken[5] = np.nan
     faulty = (ViewStore(broken, stores[0].images), stores[1])
-    with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss is not a number.*\.jpg.*learning_rate"):
+    with pytest.raises(TrainingError, match=r"epoch 1, step \d+: the loss .* is not a number.*\.jpg.*learning_rate"):
         _tuned(prepared, backbone, probe, faulty)
+
+
+def test_a_gradient_that_is_no_number_stops_at_its_own_batch(
+    prepared: PreparedRun,
+    backbone: Backbone,
+    probe: LinearProbe,
+    stores: tuple[ViewStore, ViewStore],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[float] = []
+
+    def broken(*arguments: object, **options: object) -> torch.Tensor:
+        sizes.append(math.nan if len(sizes) == 1 else 1.0)
+        return torch.tensor(sizes[-1])
+
+    monkeypatch.setattr("vision.train.finetune.nn.utils.clip_grad_norm_", broken)
+    with pytest.raises(TrainingError, match=r"epoch 1, step 2: the loss or its gradient .*nan_batch\.txt.*epoch 0"):
+        _tuned(prepared, backbone, probe, stores, checkpoint=tmp_path / "checkpoint.pt", batch_size=16)
+    assert len((tmp_path / "nan_batch.txt").read_text().splitlines()) > 8
+
+
+def test_without_calibration_pictures_a_network_that_ran_away_is_not_kept(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    wild = SETTINGS.model_copy(update={"learning_rate": 1.0, "clip_norm": 1e6})
+    tuned = _tuned(prepared, backbone, probe, stores, wild, with_calibration=False)
+    assert tuned.history[-1].loss > 10
+    assert tuned.chosen_epoch == 0
+    assert np.array_equal(_weights(tuned.tail), _weights(_tail(backbone, probe)))
+
+
+def test_a_checkpoint_that_was_cut_is_told(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    _tuned(prepared, backbone, probe, stores, checkpoint=checkpoint, epochs=1)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint that can be read .*--overwrite"):
+        _tuned(prepared, backbone, probe, stores, checkpoint=checkpoint)
+
+
+def test_an_interrupt_in_the_first_epoch_leaves_a_checkpoint(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _tuned(prepared, backbone, probe, stores, checkpoint=tmp_path / "checkpoint.pt", stop_after=0)
+    resumed = _tuned(prepared, backbone, probe, stores, checkpoint=tmp_path / "checkpoint.pt")
+    whole = _tuned(prepared, backbone, probe, stores)
+    assert np.array_equal(_weights(whole.tail), _weights(resumed.tail))
+
+
+def test_two_batches_of_eight_are_one_of_sixteen(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    rows = np.arange(32)
+
+    def run(accumulate: int, batch_size: int) -> Tuned:
+        settings = SETTINGS.model_copy(update={"accumulate": accumulate, "clip_norm": 0.1})
+        return _tuned(
+            prepared,
+            backbone,
+            probe,
+            stores,
+            settings,
+            epochs=2,
+            views=0,
+            rows=rows,
+            batch_size=batch_size,
+            with_calibration=False,
+        )
+
+    np.testing.assert_allclose(_weights(run(2, 8).tail), _weights(run(1, 16).tail), rtol=1e-3, atol=1e-4)
+
+
+def test_the_average_follows_a_short_run_and_smooths_a_long_one() -> None:
+    average = AveragedModel(nn.Linear(1, 1, bias=False), multi_avg_fn=_ramped_average(0.97))
+    moved = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(average.module.weight)
+    average.update_parameters(average.module)  # the first is a copy
+    nn.init.ones_(moved.weight)
+    for _ in range(5):
+        average.update_parameters(moved)
+    assert average.module.weight.item() > 0.95  # with 0.97 from the start: 1 - 0.97^5 = 0.14
+    average.n_averaged.fill_(10_000)
+    nn.init.zeros_(moved.weight)
+    before = average.module.weight.item()
+    average.update_parameters(moved)
+    assert average.module.weight.item() == pytest.approx(0.97 * before)
 
 
 def test_bfloat16_trains_too(
@@ -321,8 +447,10 @@ def test_fresh_views_are_those_that_would_be_kept(fresh: FreshViews, stores: tup
 
 
 def _inputs_of_two_epochs(fresh: FreshViews, truth: NDArray[np.int64], workers: int) -> list[bytes]:
-    settings = FinetuneSettings(batch_size=8, workers=workers)
-    batches = _Batches(fresh, Schedule(CUT, None, 2, bfloat16=False), settings, open_accelerator("cpu"))
+    settings = FinetuneSettings(workers=workers)
+    batches = _Batches(
+        fresh, Schedule(CUT, None, 2, bfloat16=False, batch_size=BATCH_SIZE), settings, open_accelerator("cpu")
+    )
     inputs = [batch for epoch in (1, 2) for _, batch in batches.of_epoch(np.arange(16), truth, seed=0, epoch=epoch)]
     return [picture.numpy().tobytes() for batch in inputs for picture in batch]
 
@@ -414,44 +542,6 @@ def test_the_novelty_score_may_be_chosen_on_networks_tuned_without_some_classes(
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     decision = next(line for line in lines if "novelty_score" in line)
     assert decision["novelty_score"] == max(decision["novelty"], key=decision["novelty"].__getitem__)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_ends_as_one_that_is_not(config: Config, tmp_path: Path) -> None:
-    data = config.data.manifest.parent
-    settings = ["backbone.name=resnet10t", "backbone.weights=none", "features.input_px=64", "train.strategy=finetune"]
-    settings += ["finetune.epochs=40", "finetune.views=2", "finetune.from_stage=3", "finetune.precision=float32"]
-    settings += ["finetune.patience=40"]
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    same = [str(data / "drawings.yaml"), *overrides, "--cache", str(tmp_path / "cache")]
-    whole = run_vision("train", *same, "--runs", tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
-
-    killed = [sys.executable, "-m", "vision", "train", *same, "--runs", str(tmp_path / "killed")]
-    generator = random.Random(0)
-    checkpoint = tmp_path / "killed" / "drawings" / "checkpoint.pt"
-    for attempt in range(2):
-        resume = ["--resume"] if attempt else []
-        process = subprocess.Popen([*killed, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.02)
-        time.sleep(generator.uniform(0, 0.5))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert checkpoint.exists()
-    resumed = run_vision("train", *same, "--runs", tmp_path / "killed", "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-
-    def digest(folder: str) -> str:
-        return json.loads((tmp_path / folder / "drawings" / "bundle" / "bundle.json").read_text())["files"][
-            "model.onnx"
-        ]
-
-    assert digest("killed") == digest("whole")
 
 
 def test_an_interrupt_exits_130_and_leaves_a_checkpoint(config: Config, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from vision.config import FinetuneSettings
 from vision.errors import ConfigError, TrainingError, nearest_name_hint
-from vision.files import whole_file
-from vision.taxonomy import Taxonomy
+from vision.files import whole_file, write_whole_text
 from vision.train.devices import gathered_rows, open_accelerator
+from vision.train.draws import Draw, drawn_batches
+from vision.train.losses import ClassRelations, class_losses, logit_adjustment
 from vision.train.probe import nll_at_best_temperature
 from vision.train.stages import Tail
-from vision.train.views import FIRST_AUGMENTED, PLAIN, FreshViews, ViewSource, ViewStore
+from vision.train.views import PLAIN, FreshViews, ViewSource, ViewStore
 
 _NAMES_SHOWN = 8
 _RESTART_IMAGES = 512
@@ -45,6 +47,7 @@ class Schedule:
         views: Augmented views of each picture that are kept; None where every epoch makes its own.
         epochs: Passes over the training pictures.
         bfloat16: Whether the trained part computes in bfloat16.
+        batch_size: Pictures in a batch, of all processes together.
         reasons: What was chosen, and why, in words.
     """
 
@@ -52,6 +55,7 @@ class Schedule:
     views: int | None
     epochs: int
     bfloat16: bool
+    batch_size: int = 32
     reasons: tuple[str, ...] = ()
 
 
@@ -79,7 +83,7 @@ class Tuned:
     """What fine-tuning leaves.
 
     Attributes:
-        tail: The trained stages and classifier, with averaged weights of the chosen epoch.
+        tail: The trained stages and classifier, with averaged weights of the chosen epoch, on the device that trained.
         chosen_epoch: 0 if no epoch was better than the probe.
         history: One entry an epoch, the probe's first.
     """
@@ -87,34 +91,6 @@ class Tuned:
     tail: Tail
     chosen_epoch: int
     history: list[EpochFigures]
-
-
-class ClassRelations:
-    """Which classes are of one family, and which are look-alikes, as tensors.
-
-    Attributes:
-        family_of: (K,) index of each class's family.
-        num_families: How many there are.
-        look_alikes: (K, K), 1 where two different classes are of one family or are named as look-alikes.
-    """
-
-    def __init__(self, classes: tuple[str, ...], taxonomy: Taxonomy) -> None:
-        families = [taxonomy.family_id(class_id) for class_id in classes]
-        names = sorted(set(families))
-        self.family_of = torch.tensor([names.index(family) for family in families])
-        self.num_families = len(names)
-        alike = np.zeros((len(classes), len(classes)), np.float32)
-        for row, one in enumerate(classes):
-            for column, other in enumerate(classes):
-                related = families[row] == families[column] or bool(taxonomy.separating_cues(one, other))
-                alike[row, column] = float(row != column and related)
-        self.look_alikes = torch.from_numpy(alike)
-
-    def to(self, device: torch.device) -> ClassRelations:
-        """The same on a device."""
-        moved = copy.copy(self)
-        moved.family_of, moved.look_alikes = self.family_of.to(device), self.look_alikes.to(device)
-        return moved
 
 
 def fine_tune(
@@ -135,9 +111,9 @@ def fine_tune(
 ) -> Tuned:
     """Train a tail that starts as the probe; keep the epoch that is best on the calibration pictures.
 
-    Without calibration pictures the last epoch is kept. The same seed gives the same result; with a checkpoint a run
-    that was killed ends as one that was not. Several processes share each batch, and end as one
-    would but for rounding; norm statistics, if they follow, are of each process's part.
+    Without calibration pictures the last epoch is kept whose training loss does not say that it ran away. The same seed
+    gives the same result; with a checkpoint a run that was killed ends as one that was not. Several processes share
+    each batch, and end as one would but for rounding; norm statistics, if they follow, are of each process's part.
 
     Args:
         tail: Trained in place.
@@ -155,7 +131,8 @@ def fine_tune(
         accelerator: Processes and device; by default this process on the processor.
 
     Raises:
-        TrainingError: The loss is no number any more; names the step and the pictures of the batch.
+        TrainingError: The loss or its gradient is no number any more; names the step and the pictures of the batch. Or
+            the checkpoint cannot be read.
     """
     accelerator = open_accelerator("cpu") if accelerator is None else accelerator
     rows = np.arange(len(truth)) if rows is None else rows
@@ -175,6 +152,8 @@ def fine_tune(
         figures = EpochFigures(0, math.nan, nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
         state.best_nll = nll if calibration is not None else math.inf
+        if checkpoint is not None and accelerator.is_main_process:
+            _save(checkpoint, run, state)  # an interrupt in the first epoch finds something to go on from
         on_epoch(figures)
     batches = _Batches(training, schedule, settings, accelerator)
     for epoch in range(len(state.history), schedule.epochs + 1):
@@ -183,23 +162,34 @@ def fine_tune(
         started = time.perf_counter()
         losses: list[float] = []
         for draw, inputs in batches.of_epoch(rows, truth, seed=seed, epoch=epoch):
-            loss = run.step(draw, training.maps(inputs.to(accelerator.device, non_blocking=True)))
-            if not math.isfinite(loss):
-                raise TrainingError(_nan_message(training, draw.rows, len(losses), epoch, checkpoint))
+            maps = training.maps(inputs.to(accelerator.device, non_blocking=True))
+            loss = run.step(draw, maps, draw.kept_share(inputs.shape))
             losses.append(loss)
-        run.finish_epoch()
+            if not math.isfinite(loss):
+                break
+        if not (math.isfinite(losses[-1]) and run.finish_epoch()):
+            raise TrainingError(_nan_message(training, run.waiting_rows, len(losses), epoch, checkpoint))
         nll, accuracy = _calibration_figures(run.averaged_tail(), calibration, calibration_truth, accelerator)
         figures = EpochFigures(epoch, float(np.mean(losses)), nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
-        if calibration is None or nll < state.best_nll:
+        if epoch == 1:
+            state.start_loss = losses[0]
+        is_worse = not nll < state.best_nll
+        if calibration is None:
+            is_worse = _has_run_away(figures.loss, state.start_loss, tail.classifier.out_features)
+        if not is_worse:
             state.best_nll, state.chosen_epoch = nll, epoch
             state.best_tail = copy.deepcopy(run.averaged_tail().state_dict())
         if checkpoint is not None and accelerator.is_main_process:
             _save(checkpoint, run, state)
         on_epoch(figures)
     tail.load_state_dict(state.best_tail)
-    tail.to("cpu").eval()
-    return Tuned(tail, state.chosen_epoch, state.history)
+    return Tuned(tail.eval(), state.chosen_epoch, state.history)
+
+
+def _has_run_away(loss: float, start_loss: float, num_classes: int) -> bool:
+    """Whether an epoch's loss is above both the first batch's, before any step, and that of knowing nothing."""
+    return loss > max(start_loss, math.log(max(2, num_classes)))
 
 
 @torch.inference_mode()
@@ -232,7 +222,7 @@ def restart(tail: Tail, training: ViewSource, rows: NDArray[np.int64]) -> None:
         norm.momentum = None  # a plain mean over batches
         norm.train()
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _RESTART_IMAGES).astype(int))]
-    batches = [chosen[start : start + 32] for start in range(0, len(chosen), 32)]
+    batches = np.array_split(chosen, math.ceil(len(chosen) / 32))
     device = tail.mean.device
     inputs = [training.maps(training.batch(batch, np.full(len(batch), PLAIN)).to(device)) for batch in batches]
     for batch in inputs:
@@ -247,43 +237,19 @@ def restart(tail: Tail, training: ViewSource, rows: NDArray[np.int64]) -> None:
     tail.classifier.bias.zero_()
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """The pictures of one batch.
-
-    Attributes:
-        rows: (B,) pictures.
-        views: (B,) which of their views.
-        partners: (B,) positions in the batch of the pictures that are mixed in.
-        share: What is kept of the picture itself; 1 mixes nothing.
-        truth: (B,) classes.
-    """
-
-    rows: NDArray[np.int64]
-    views: NDArray[np.int64]
-    partners: NDArray[np.int64]
-    share: float
-    truth: NDArray[np.int64]
-
-    def part(self, process: int, num_processes: int) -> slice:
-        """Positions that one process computes."""
-        bounds = np.linspace(0, len(self.rows), num_processes + 1).round().astype(int)
-        return slice(int(bounds[process]), int(bounds[process + 1]))
-
-
 class _Inputs(Dataset[torch.Tensor]):
     """What a loader reads for a draw: this process's part of the batch."""
 
     def __init__(self, source: ViewSource, process: int, num_processes: int) -> None:
         self._source, self._process, self._num_processes = source, process, num_processes
 
-    def __getitem__(self, draw: _Draw) -> torch.Tensor:
+    def __getitem__(self, draw: Draw) -> torch.Tensor:
         mine = draw.part(self._process, self._num_processes)
         inputs = self._source.batch(draw.rows[mine], draw.views[mine])
         if draw.share == 1:
             return inputs
         others = draw.partners[mine]
-        return draw.share * inputs + (1 - draw.share) * self._source.batch(draw.rows[others], draw.views[others])
+        return draw.mixed(inputs, self._source.batch(draw.rows[others], draw.views[others]))
 
 
 class _Batches:
@@ -293,7 +259,7 @@ class _Batches:
         self, source: ViewSource, schedule: Schedule, settings: FinetuneSettings, accelerator: Accelerator
     ) -> None:
         self._schedule, self._settings = schedule, settings
-        self._draws: list[_Draw] = []
+        self._draws: list[Draw] = []
         workers = _num_workers(settings, accelerator) if isinstance(source, FreshViews) else 0
         self._loader = DataLoader(
             _Inputs(source, accelerator.process_index, accelerator.num_processes),
@@ -309,11 +275,13 @@ class _Batches:
 
     def of_epoch(
         self, rows: NDArray[np.int64], truth: NDArray[np.int64], *, seed: int, epoch: int
-    ) -> Iterator[tuple[_Draw, torch.Tensor]]:
+    ) -> Iterator[tuple[Draw, torch.Tensor]]:
         """The batches of one epoch, the same for the same seed in whatever number of processes."""
         generator = np.random.default_rng([seed, epoch])
         torch.manual_seed(int(generator.integers(2**31)))
-        self._draws[:] = _drawn(rows, truth, epoch, generator, self._schedule, self._settings)
+        self._draws[:] = drawn_batches(
+            rows, truth, epoch, generator, self._settings, self._schedule.batch_size, self._schedule.views
+        )
         return zip(list(self._draws), self._loader, strict=True)
 
 
@@ -322,33 +290,6 @@ def _num_workers(settings: FinetuneSettings, accelerator: Accelerator) -> int:
         return settings.workers
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
     return max(1, (os.cpu_count() or 1) // processes_here)
-
-
-def _drawn(
-    rows: NDArray[np.int64],
-    truth: NDArray[np.int64],
-    epoch: int,
-    generator: np.random.Generator,
-    schedule: Schedule,
-    settings: FinetuneSettings,
-) -> list[_Draw]:
-    """Every row once in a random order; with class-balanced sampling, as many draws with every class as likely."""
-    if settings.balanced_sampling:
-        weights = 1 / np.bincount(truth[rows])[truth[rows]]
-        order = generator.choice(rows, len(rows), p=weights / weights.sum())
-    else:
-        order = generator.permutation(rows)
-    draws = []
-    for start in range(0, len(order), settings.batch_size):
-        batch = order[start : start + settings.batch_size]
-        if schedule.views is None:
-            views = np.full(len(batch), FIRST_AUGMENTED + epoch)
-        else:
-            first, count = (FIRST_AUGMENTED, schedule.views) if schedule.views else (PLAIN, 2)
-            views = first + generator.integers(0, count, len(batch))
-        share = float(generator.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
-        draws.append(_Draw(batch, views, generator.permutation(len(batch)), share, truth[batch]))
-    return draws
 
 
 def _compiled(network: nn.Module, backend: str) -> Any:
@@ -378,10 +319,10 @@ class _Run:
         self._relations = relations.to(accelerator.device)
         tail.to(accelerator.device).to(memory_format=torch.channels_last)
         groups = tail.parameter_groups(settings.learning_rate, settings.layer_decay, settings.weight_decay)
-        self.optimizer = torch.optim.AdamW(groups)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         network: nn.Module = accelerator.prepare_model(tail)
         self._network = _compiled(network, settings.compile_with) if settings.compile_with else network
-        steps_an_epoch = math.ceil(math.ceil(num_rows / settings.batch_size) / settings.accumulate)
+        steps_an_epoch = math.ceil(math.ceil(num_rows / schedule.batch_size) / settings.accumulate)
         total = max(1, steps_an_epoch * schedule.epochs)
         warm_up = max(1, round(settings.warm_up * total))
 
@@ -391,75 +332,80 @@ class _Run:
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
 
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
-        averaging = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(tail, multi_avg_fn=averaging, use_buffers=True)
-        counts = np.bincount(truth[rows], minlength=tail.classifier.out_features).astype(np.float64)
-        prior = np.log(np.maximum(counts, 0.5) / counts.sum())
-        strength = 0.0 if settings.balanced_sampling else settings.logit_adjustment
-        adjustment = torch.from_numpy((strength * prior).astype(np.float32))
-        self._adjustment = adjustment.to(accelerator.device)
-        self._waiting = 0
+        self.average = AveragedModel(tail, multi_avg_fn=_ramped_average(settings.ema), use_buffers=True)
+        counts = np.bincount(truth[rows], minlength=tail.classifier.out_features)
+        self._adjustment = logit_adjustment(counts, settings).to(accelerator.device)
+        self._waiting: list[NDArray[np.int64]] = []
+
+    @property
+    def waiting_rows(self) -> NDArray[np.int64]:
+        """The pictures of the batches since the last update of the weights."""
+        return np.concatenate(self._waiting)
 
     def averaged_tail(self) -> Tail:
         module = self.average.module
         assert isinstance(module, Tail)
         return module
 
-    def step(self, draw: _Draw, inputs: torch.Tensor) -> float:
-        """One batch forward and back; its loss. A loss that is no number changes nothing.
+    def step(self, draw: Draw, inputs: torch.Tensor, share: float) -> float:
+        """One batch forward and back; its loss. A loss or a gradient that is no number changes nothing and gives NaN.
 
         Args:
             draw: The whole batch.
             inputs: This process's part of it.
+            share: Of each picture itself in its input; the rest is its partner's.
         """
         self.tail.train()
+        self._waiting.append(draw.rows)
         mine = draw.part(self._accelerator.process_index, self._accelerator.num_processes)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         one_hot = functional.one_hot(torch.from_numpy(draw.truth), self.tail.classifier.out_features).float()
-        targets = draw.share * one_hot[mine] + (1 - draw.share) * one_hot[draw.partners[mine]]
+        targets = share * one_hot[mine] + (1 - share) * one_hot[draw.partners[mine]]
         with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._network(inputs)
-        losses = self._losses(logits.float(), targets.to(logits.device))
+        losses = class_losses(
+            logits.float(), targets.to(logits.device), self._settings, self._relations, self._adjustment
+        )
         # Gradients are averaged over processes: the sum is weighed so that every picture counts the same.
         loss = losses.sum() * self._accelerator.num_processes / len(draw.rows)
         total = float(self._accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(total):
             return math.nan
         self._accelerator.backward(loss / self._settings.accumulate)
-        self._waiting += 1
-        if self._waiting == self._settings.accumulate:
-            self._update()
+        if len(self._waiting) == self._settings.accumulate and not self._update():
+            return math.nan
         return total
 
-    def finish_epoch(self) -> None:
-        """Take the step of a last, incomplete accumulation."""
-        if self._waiting:
-            self._update()
+    def finish_epoch(self) -> bool:
+        """Take the step of a last, incomplete accumulation; whether its gradient was one of numbers."""
+        return not self._waiting or self._update()
 
-    def _update(self) -> None:
-        nn.utils.clip_grad_norm_(self.tail.parameters(), self._settings.clip_norm)
+    def _update(self) -> bool:
+        length = float(nn.utils.clip_grad_norm_(self.tail.parameters(), self._settings.clip_norm))
+        if not math.isfinite(length):
+            return False
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
         self.average.update_parameters(self.tail)
-        self._waiting = 0
+        self._waiting.clear()
+        return True
 
-    def _losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(B,) losses of a batch's pictures."""
-        settings, relations = self._settings, self._relations
-        logits = logits + self._adjustment
-        if settings.look_alike_margin:
-            logits = logits + settings.look_alike_margin * (targets @ relations.look_alikes)
-        smooth = settings.label_smoothing
-        softened = (1 - smooth) * targets + smooth / targets.shape[1]
-        losses = -(softened * functional.log_softmax(logits, dim=1)).sum(dim=1)
-        if settings.family_weight and relations.num_families > 1:
-            members = functional.one_hot(relations.family_of, relations.num_families).float()  # (K, families)
-            family_probability = functional.softmax(logits, dim=1) @ members
-            family_losses = -((targets @ members) * torch.log(family_probability.clamp(min=1e-8))).sum(dim=1)
-            losses = losses + settings.family_weight * family_losses
-        return losses
+
+def _ramped_average(decay: float) -> Callable[..., None]:
+    """An exponential moving average that forgets its start: in the first n steps the decay is (1 + n) / (10 + n).
+
+    With the whole decay from the start, a run of thirty steps would keep a third of the probe (0.97^30 = 0.4). As
+    TensorFlow's ExponentialMovingAverage does with `num_updates`.
+    """
+
+    def update(averaged: Any, current: Any, num_averaged: Any) -> None:
+        steps = int(num_averaged)
+        now = min(decay, (1 + steps) / (10 + steps))
+        get_ema_multi_avg_fn(now)(averaged, current, num_averaged)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 @dataclass
@@ -467,6 +413,7 @@ class _State:
     best_tail: dict[str, Any]
     best_nll: float = math.inf
     chosen_epoch: int = 0
+    start_loss: float = math.inf
     history: list[EpochFigures] = field(default_factory=list)
 
 
@@ -479,6 +426,7 @@ def _save(path: Path, run: _Run, state: _State) -> None:
         "best_tail": state.best_tail,
         "best_nll": state.best_nll,
         "chosen_epoch": state.chosen_epoch,
+        "start_loss": state.start_loss,
         "history": [asdict(figures) for figures in state.history],
     }
     with whole_file(path) as temporary:
@@ -486,13 +434,17 @@ def _save(path: Path, run: _Run, state: _State) -> None:
 
 
 def _restore(path: Path, run: _Run, state: _State) -> None:
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrainingError(f"{path}: not a checkpoint that can be read ({reason}); train with --overwrite") from error
     run.tail.load_state_dict(content["tail"])
     run.average.load_state_dict(content["average"])
     run.optimizer.load_state_dict(content["optimizer"])
     run.scheduler.load_state_dict(content["scheduler"])
     state.best_tail, state.best_nll = content["best_tail"], content["best_nll"]
-    state.chosen_epoch = content["chosen_epoch"]
+    state.chosen_epoch, state.start_loss = content["chosen_epoch"], content["start_loss"]
     state.history = [EpochFigures(**figures) for figures in content["history"]]
 
 
@@ -511,14 +463,18 @@ def _calibration_figures(
     return nll, float((logits.argmax(axis=1) == truth).mean())
 
 
-def _nan_message(source: ViewSource, batch: NDArray[np.int64], step: int, epoch: int, checkpoint: Path | None) -> str:
-    names = [source.images[row].path.name for row in batch]
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (
-        f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    )
-    is_kept = checkpoint is not None and epoch > 1
-    kept = f"; the state after epoch {epoch - 1} is kept in {checkpoint}" if is_kept else ""
+def _nan_message(source: ViewSource, rows: NDArray[np.int64], step: int, epoch: int, checkpoint: Path | None) -> str:
+    """What to tell, and with a checkpoint a file beside it with all names of the batch."""
+    names = [source.images[row].path.name for row in rows]
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    if len(names) > _NAMES_SHOWN:
+        shown += f" and {len(names) - _NAMES_SHOWN} more"
+        if checkpoint is not None:
+            path = checkpoint.with_name("nan_batch.txt")
+            write_whole_text(path, "".join(f"{name}\n" for name in names))
+            shown += f", all in {path}"
+    kept = f"; the state after epoch {epoch - 1} is kept in {checkpoint}" if checkpoint is not None else ""
     return (
-        f"epoch {epoch}, step {step + 1}: the loss is not a number any more, in the batch of {shown}{kept}; "
-        "start anew with a lower finetune.learning_rate, or look at these pictures"
+        f"epoch {epoch}, step {step}: the loss or its gradient is not a number any more, in the batch of {shown}"
+        f"{kept}; start anew with a lower finetune.learning_rate, or look at these pictures"
     )

@@ -228,6 +228,11 @@ def build_tail(
     Raises:
         ConfigError: The network, or this part of it, does not go with the settings.
     """
+    if settings.cutmix and from_stage > 0 and settings.views != "fresh" and hasattr(backbone.model, "patch_embed"):
+        raise ConfigError(
+            f"finetune.cutmix: the frozen part of '{backbone.name}' hands on tokens, which have no rectangles; "
+            "set finetune.views to fresh, or use mixup"
+        )
     tail = Tail(
         backbone,
         recipe,

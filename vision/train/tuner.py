@@ -78,13 +78,14 @@ class Tuner:
         seconds: list[float] = []
 
         def on_epoch(figures: EpochFigures) -> None:
-            seconds.append(figures.seconds)
+            if figures.epoch:  # the first only looks at the calibration pictures
+                seconds.append(figures.seconds)
             log.write("epoch", **asdict(figures))
             self._accelerator.log(
                 {name: value for name, value in asdict(figures).items() if name != "epoch" and np.isfinite(value)},
                 step=figures.epoch,
             )
-            self._tell(_epoch_line(figures, float(np.median(seconds)), views.schedule.epochs))
+            self._tell(_epoch_line(figures, float(np.median(seconds or [0])), views.schedule.epochs))
 
         log.write("schedule", **asdict(views.schedule))
         network = tune_network(
@@ -113,16 +114,28 @@ class Tuner:
         seed: int,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Logits of held-out rows, and embeddings of these and of the training rows."""
+        views = self._views_of(recipe, probe)
+        seconds: list[float] = []
+
+        def on_epoch(figures: EpochFigures) -> None:
+            seconds.append(figures.seconds)
+            if figures.epoch == views.schedule.epochs:
+                self._tell(
+                    f"tuned on {len(train)} pictures without {len(held_out)}: {figures.epoch} epochs, "
+                    f"loss {figures.loss:.3f}, {sum(seconds):.0f} s"
+                )
+
         return tune_fold(
             self._prepared,
             self._backbones[recipe.backbone],
             recipe,
             probe,
-            self._views_of(recipe, probe),
+            views,
             train,
             held_out,
             seed=seed,
             accelerator=self._accelerator,
+            on_epoch=on_epoch,
         )
 
     def _views_of(self, recipe: FeatureRecipe, probe: LinearProbe) -> PreparedViews:
@@ -150,7 +163,9 @@ class Tuner:
         kept = from_first_process(self._accelerator, kept)
         if name in kept:
             return Schedule(**{**kept[name], "reasons": tuple(kept[name]["reasons"])})
-        schedule = planned_schedule(self._prepared, backbone, recipe, num_features, self._accelerator)
+        schedule = planned_schedule(
+            self._prepared, backbone, recipe, num_features, self._accelerator, with_estimate=False
+        )
         if path is not None and self._accelerator.is_main_process:
             write_whole_text(path, json.dumps({**kept, name: asdict(schedule)}, indent=1) + "\n")
         return schedule
@@ -162,6 +177,8 @@ def planned_schedule(
     recipe: FeatureRecipe,
     num_features: int,
     accelerator: Accelerator | None = None,
+    *,
+    with_estimate: bool = True,
 ) -> Schedule:
     """What `auto` chooses for a run on this machine; the same in all processes.
 
@@ -171,6 +188,7 @@ def planned_schedule(
         recipe: The features.
         num_features: D of the recipe.
         accelerator: Processes and device; by default this process on the device that the settings name.
+        with_estimate: Time the training also where the settings leave nothing open.
     """
     config = prepared.config
     accelerator = open_accelerator(config.train.device) if accelerator is None else accelerator
@@ -186,6 +204,7 @@ def planned_schedule(
         num_tunings=1 + config.train.folds + prepared.num_novelty_tunings,
         num_processes=accelerator.num_processes,
         device=accelerator.device,
+        with_estimate=with_estimate,
     )
     chosen: Schedule = from_first_process(accelerator, schedule)
     return chosen

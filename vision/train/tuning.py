@@ -6,6 +6,7 @@ N training pictures, M calibration pictures, D features.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from vision.config import FinetuneSettings, Strategy
 from vision.files import whole_file
 from vision.train.backbones import Backbone
 from vision.train.features import FeatureRecipe, TrainingImage
-from vision.train.finetune import ClassRelations, EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
+from vision.train.finetune import EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
 from vision.train.lora import adaptable_cuts
+from vision.train.losses import ClassRelations
 from vision.train.probe import LinearProbe
 from vision.train.stages import build_tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun
@@ -147,6 +149,7 @@ def tune_network(
         if views.calibration is not None
         else np.zeros((0, of_training.shape[1]), np.float32)
     )
+    tuned.tail.to("cpu")
     network = tuned_backbone(backbone, tuned.tail, views.schedule.from_stage)
     return TunedNetwork(network, tuned.tail.probe(), of_training, of_calibration, views.schedule, tuned)
 
@@ -162,6 +165,7 @@ def tune_fold(
     *,
     seed: int,
     accelerator: Accelerator | None = None,
+    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Fine-tune on some training rows, to the end of the schedule: nothing is left to choose an epoch by.
 
@@ -169,11 +173,20 @@ def tune_fold(
         Logits of the held-out rows (H, K), their standardised vectors (H, D), and those of the training rows.
     """
     tail = _fine_tuned(
-        prepared, backbone, recipe, probe, views, seed=seed, calibration=None, rows=train, accelerator=accelerator
+        prepared,
+        backbone,
+        recipe,
+        probe,
+        views,
+        seed=seed,
+        calibration=None,
+        rows=train,
+        on_epoch=on_epoch,
+        accelerator=accelerator,
     ).tail
-    tuned = tail.probe()
     of_held_out = tuned_vectors(tail, views.plain, flip=recipe.flip, rows=held_out)
     of_train = tuned_vectors(tail, views.plain, flip=recipe.flip, rows=train)
+    tuned = tail.to("cpu").probe()
     return tuned.logits(of_held_out), tuned.standardised(of_held_out), tuned.standardised(of_train)
 
 
@@ -223,14 +236,17 @@ def choose_schedule(
     num_tunings: int = 1,
     num_processes: int = 1,
     device: torch.device = _PROCESSOR,
+    with_estimate: bool = True,
 ) -> Schedule:
     """How deep, on how many views and how long to train, so that it fits into the budget on this machine.
 
-    Each possible cut is timed on this machine, from the shallowest down. Of those that fit, the deepest is taken: what
-    is deeper can learn more, and the averaged weights and the calibration split keep it from learning too much.
+    Where the settings leave nothing open and no estimate is wanted, nothing is timed. Else each possible cut is timed
+    on this machine, from the shallowest down. Of those that fit, the deepest is taken: what is deeper can learn more,
+    and the averaged weights and the calibration split keep it from learning too much.
     """
     stages = stages_of(backbone)
     taps = tap_stages(backbone, stages, recipe.layer)
+    batch_size = _batch_size(num_training) if settings.batch_size == "auto" else settings.batch_size
     timing = _Timing(backbone, recipe, probe, settings, strategy, device)
     is_fresh = settings.views == "fresh"
     epochs = DEFAULT_EPOCHS if settings.epochs == "auto" else settings.epochs
@@ -238,6 +254,19 @@ def choose_schedule(
     cuts = list(range(min(taps), -1, -1)) if settings.from_stage == "auto" else [settings.from_stage]
     if strategy == "lora":
         cuts = adaptable_cuts(stages[: max(taps) + 1], cuts, backbone.name)
+    is_open = "auto" in (settings.from_stage, settings.views, settings.epochs, settings.precision)
+
+    def said(cut: int, *, bfloat16: bool) -> str:
+        return (
+            f"training stages {cut} to {max(taps)} of {len(stages)} and the classifier, {epochs} epochs on "
+            f"{'fresh views' if is_fresh else f'{views} views'} of {num_training} pictures, batches of {batch_size}, "
+            f"{'bfloat16' if bfloat16 else 'float32'}"
+        )
+
+    if not (is_open or with_estimate):
+        bfloat16 = settings.precision == "bfloat16"
+        reasons = (said(cuts[0], bfloat16=bfloat16),)
+        return Schedule(cuts[0], None if is_fresh else views, epochs, bfloat16, batch_size, reasons)
     chosen: int | None = None
 
     def total_s(cut: int) -> float:
@@ -262,14 +291,20 @@ def choose_schedule(
             break
     fits = chosen is not None
     cut = chosen if chosen is not None else cuts[0]
+    why = ""
+    if settings.from_stage == "auto" and fits:
+        why = "; the deepest that fits" if cut else "; the whole network fits"
     bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and timing.is_bfloat16_faster(cut))
     reasons = (
-        f"training stages {cut} to {max(taps)} of {len(stages)} and the classifier, {epochs} epochs on "
-        f"{'fresh views' if is_fresh else f'{views} views'} of {num_training} pictures, "
-        f"{'bfloat16' if bfloat16 else 'float32'}: about {total_s(cut):.0f} s of {budget_s:.0f} s"
-        + ("" if fits else "; more than the budget, and nothing is left to leave out"),
+        f"{said(cut, bfloat16=bfloat16)}: about {total_s(cut):.0f} s of {budget_s:.0f} s"
+        + (why if fits else "; more than the budget, and nothing is left to leave out"),
     )
-    return Schedule(cut, None if is_fresh else views, epochs, bfloat16, reasons)
+    return Schedule(cut, None if is_fresh else views, epochs, bfloat16, batch_size, reasons)
+
+
+def _batch_size(num_training: int) -> int:
+    """32, or of fewer than 320 pictures the power of two that gives ten steps an epoch or more, 8 at least."""
+    return min(32, max(8, 1 << int(math.log2(max(num_training / 10, 1)))))
 
 
 class _Timing:
@@ -362,20 +397,26 @@ def _frozen_seconds(backbone: Backbone, recipe: FeatureRecipe, device: torch.dev
 
 
 def save_curves(history: list[EpochFigures], chosen_epoch: int, stem: Path) -> None:
-    """The curves of loss and accuracy as `curves.png` and `curves.svg`; nothing if no epoch was trained."""
+    """The curves of loss and accuracy as `curves.png` and `curves.svg`; nothing if no epoch was trained.
+
+    Without calibration pictures there is the training loss alone.
+    """
     if len(history) < 2:
         return
     from matplotlib.figure import Figure
 
+    is_judged = any(np.isfinite(figures.calibration_nll) for figures in history)
     epochs = [figures.epoch for figures in history]
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(epochs, [figures.loss for figures in history], color="#0072b2", label="training loss")
-    left.plot(epochs, [figures.calibration_nll for figures in history], color="#d55e00", label="calibration loss")
-    right.plot(epochs, [figures.calibration_accuracy for figures in history], color="#d55e00", label="calibration")
-    right.set_ylabel("share right")
+    figure = Figure(figsize=(8 if is_judged else 4.4, 3.2), layout="constrained")
+    left, *right = figure.subplots(1, 2 if is_judged else 1, squeeze=False)[0]
+    trained = history[1:]  # before training there is no loss
+    left.plot([f.epoch for f in trained], [f.loss for f in trained], color="#0072b2", label="training loss")
     left.set_ylabel("negative log-likelihood")
-    for axes in (left, right):
+    for axes in right:
+        left.plot(epochs, [figures.calibration_nll for figures in history], color="#d55e00", label="calibration loss")
+        axes.plot(epochs, [figures.calibration_accuracy for figures in history], color="#d55e00", label="calibration")
+        axes.set_ylabel("share right")
+    for axes in (left, *right):
         axes.axvline(chosen_epoch, color="#666666", linestyle=":", label=f"kept: epoch {chosen_epoch}")
         axes.set_xlabel("epoch (0: before training)")
         axes.legend(frameon=False, fontsize="small")
