@@ -524,6 +524,29 @@ def test_a_smaller_budget_does_not_train_more(backbone: Backbone, probe: LinearP
     assert (fixed.from_stage, fixed.epochs, fixed.views) == (4, 3, 1)
 
 
+def test_a_schedule_that_is_settled_is_not_timed_unless_an_estimate_is_wanted(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank = LinearProbe.blank(512, 4)
+    settled = FinetuneSettings(from_stage=4, epochs=3, views=1, precision="float32")
+    assert "about" in choose_schedule(backbone, RECIPE, blank, settled, 60, 40, 10).reasons[0]
+    monkeypatch.setattr("vision.train.tuning._Timing.tail_s", None)
+    untimed = choose_schedule(backbone, RECIPE, blank, settled, 60, 40, 10, with_estimate=False)
+    assert (untimed.from_stage, untimed.epochs, untimed.views) == (4, 3, 1)
+    assert "about" not in untimed.reasons[0]
+
+
+@pytest.mark.parametrize(("num_training", "expected"), [(60, 8), (100, 8), (288, 16), (432, 32), (100_000, 32)])
+def test_batches_are_smaller_where_pictures_are_few(backbone: Backbone, num_training: int, expected: int) -> None:
+    settings = FinetuneSettings(from_stage=4, epochs=3, views=1, precision="float32")
+    blank = LinearProbe.blank(512, 4)
+    chosen = choose_schedule(backbone, RECIPE, blank, settings, 60, num_training, 10, with_estimate=False)
+    assert chosen.batch_size == expected
+    fixed = settings.model_copy(update={"batch_size": 5})
+    chosen = choose_schedule(backbone, RECIPE, blank, fixed, 60, num_training, 10, with_estimate=False)
+    assert chosen.batch_size == 5
+
+
 def test_a_resumed_run_keeps_the_schedule_that_it_began_with(
     prepared: PreparedRun, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -559,4 +582,4 @@ def test_an_interrupt_exits_130_and_leaves_a_checkpoint(config: Config, tmp_path
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130, told
-    assert checkpoint.exists()
+    assert f"interrupted; the last finished epoch is kept in {checkpoint}; the same command with --resume" in told

@@ -178,7 +178,14 @@ def train(
     from vision.config import load_config
 
     config = load_config(config_path, overrides or [])
-    _train(config, runs_dir / config.name, cache, dry_run=dry_run, resume=resume, overwrite=overwrite)
+    run_dir = runs_dir / config.name
+    try:
+        _train(config, run_dir, cache, dry_run=dry_run, resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt:  # told here: typer turns it into an exit with 130 without a word
+        checkpoint = run_dir / "checkpoint.pt"
+        kept = f"the last finished epoch is kept in {checkpoint}" if checkpoint.exists() else "the cache keeps the rest"
+        say("interrupted" if dry_run else f"interrupted; {kept}; the same command with --resume goes on")
+        raise
 
 
 @app.command()
