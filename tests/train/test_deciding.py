@@ -64,6 +64,21 @@ def test_training_says_where_no_caution_was_enough(fitted: FittedDecision) -> No
     assert "still get" not in told(fitted, unknown_share=0.1)
 
 
+def test_training_says_how_narrowly_the_novelty_score_was_chosen(fitted: FittedDecision) -> None:
+    def trial(name: str, *auroc: float) -> NoveltyTrial:
+        unsure = LeftOutPictures(np.zeros(1), np.zeros(1))
+        return NoveltyTrial(name, np.array(auroc), np.array([0.5, 0.5]), float(np.mean(auroc)), 1.0, (unsure,))
+
+    clear = [trial("energy", 0.8, 0.9), trial("entropy", 0.7, 0.7)]
+    text = told(replace(fitted, novelty_trials=clear))
+    assert (
+        "novelty by energy: AUROC 0.850 on left-out classes, 0.150 above entropy (0.100 to 0.200 over classes)" in text
+    )
+    close = [trial("energy", 0.8, 0.9), trial("entropy", 0.9, 0.7)]
+    assert "which may be luck" in told(replace(fitted, novelty_trials=close))
+    assert "novelty by" not in told(fitted)
+
+
 def test_training_says_what_is_promised_and_why_nothing_is(fitted: FittedDecision) -> None:
     assert "answers: promised: 95 % of the answers right" in told(fitted, is_promised=True)
     learnt = told(fitted, is_promised=False, may_promise=False)

@@ -242,6 +242,18 @@ def trial_of(confidences: list[float], ranks: list[float]) -> NoveltyTrial:
     return NoveltyTrial("energy", np.array([0.7]), np.array([0.5]), 0.7, 2.0, (pictures,))
 
 
+def test_the_lead_of_a_score_is_a_mean_over_the_classes_that_both_judged() -> None:
+    first, second = (
+        NoveltyTrial("any", np.array(auroc), np.zeros(4), 0.0, 1.0, ())
+        for auroc in ([0.9, 0.8, 0.7, np.nan], [0.5, 0.8, 0.9, 0.1])
+    )
+    lead = first.lead_over(second)
+    assert lead.value == pytest.approx(0.2 / 3)
+    assert lead.low == pytest.approx(-0.2)
+    assert lead.high == pytest.approx(0.4)
+    assert np.isnan(trial_of([], []).lead_over(trial_of([], [])).low)  # of one class nothing can be drawn
+
+
 def test_the_share_of_unknown_classes_is_raised_until_few_left_out_pictures_are_named_with_confidence() -> None:
     trial = trial_of([0.99, 0.95, 0.5, 1.0], [0.5, 0.5, 0.5, 0.97])
     # Of density 2 r = 1 at rank 0.5, the probability of a known class is 1 - share; 0.97 is unknown in any case.

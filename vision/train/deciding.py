@@ -87,7 +87,7 @@ class FittedDecision:
         Args:
             settings: What was asked for.
         """
-        lines = []
+        lines = self._novelty_in_words()
         of = "the worst left-out class" if settings.confident_wrong_of == "worst" else "left-out classes in the mean"
         if self.info.unknown_share > settings.unknown_share:
             most = known_probability_of_one(0.5, self.info.unknown_share, self.info.novelty_exponent)
@@ -108,6 +108,21 @@ class FittedDecision:
             lines.append("without a calibration split nothing is promised: the network has learnt from every picture")
         lines.append(f"answers: {self.promise}")
         return lines
+
+    def _novelty_in_words(self) -> list[str]:
+        """Which score was chosen and how narrowly; nothing where no class could be left out."""
+        if len(self.novelty_trials) < 2:
+            return []
+        first, second = self.novelty_trials[:2]
+        lead = first.lead_over(second)
+        line = (
+            f"novelty by {first.name}: AUROC {first.mean_auroc:.3f} on left-out classes, {lead.value:.3f} above "
+            f"{second.name}"
+        )
+        if np.isfinite(lead.low):
+            luck = "" if lead.low > 0 else ", which may be luck"
+            line += f" ({lead.low:.3f} to {lead.high:.3f} over classes{luck})"
+        return [line]
 
     def _share_named(self, settings: DecideSettings) -> float:
         """Of left-out pictures that still get a wrong name with confidence; 0 if no class could be left out."""

@@ -27,6 +27,7 @@ from vision.classify.novelty import (
     scores_one_by_one,
 )
 from vision.evaluate.calibration_metrics import auroc_score, false_positive_rate
+from vision.evaluate.metrics import Interval, percentile_interval
 from vision.evaluate.novel import CONFIDENT
 from vision.train.folds import group_folds
 from vision.train.probe import fit_temperature
@@ -145,6 +146,14 @@ class NoveltyTrial:
     mean_auroc: float
     exponent: float
     left_out: tuple[LeftOutPictures, ...]
+
+    def lead_over(self, other: NoveltyTrial, *, num_draws: int = 2000, seed: int = 0) -> Interval:
+        """AUROC beyond that of another score, mean over the same classes, which are drawn with replacement."""
+        gains = self.auroc - other.auroc
+        gains = gains[np.isfinite(gains)]
+        drawn = np.random.default_rng(seed).integers(max(len(gains), 1), size=(num_draws, len(gains)))
+        means = gains[drawn].mean(axis=1) if len(gains) else np.empty(0)
+        return percentile_interval(float(gains.mean()) if len(gains) else np.nan, means, len(gains) > 1)
 
     def least_unknown_share(
         self, at_least: float, most_named: float, false_alarms: float, *, of: Literal["worst", "mean"] = "worst"
