@@ -29,8 +29,9 @@ from duplicate_pictures import KINDS, QUALITY, scene, vary
 from numpy.typing import NDArray
 from PIL import Image
 
+from vision.cli.data_duplicates import embed_by_backbone
 from vision.data.duplication.groups import NO_CLUSTER, cluster_rows
-from vision.data.duplication.pairs import SURE_KINDS, PairKind, find_pairs
+from vision.data.duplication.pairs import SURE_KINDS, PairKind, alike_pairs, find_pairs
 from vision.data.duplication.thumbnails import SeenPictures, see_pictures
 from vision.data.manifest import manifest_from_rows, save_manifest
 
@@ -188,6 +189,34 @@ def measure(folder: Path, planned: list[Planned], sizes: list[int]) -> dict[str,
     }
 
 
+def measure_alike(folder: Path, planned: list[Planned], backbone: str) -> dict[str, Any]:
+    """What the embeddings of a pretrained network alone tell of the photographs and their copies."""
+    shown = [p for p in planned if p.kind != "place" and origin(p.source) == "photograph"]
+    rows: list[dict[str, str | int | None]] = [{"file_name": p.name, "label": "any"} for p in shown]
+    manifest = manifest_from_rows(folder / "alike.csv", rows)
+    seen = see_pictures(manifest, folder / "cache-alike")
+    embeddings = embed_by_backbone(manifest, seen, backbone, folder / "cache-alike", lambda count: None)
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found, least = alike_pairs(units, np.arange(len(units)), None)
+    of_place = [shown[row] for row in seen.rows.tolist()]
+    ends = {(min(pair), max(pair)) for pair in found.select("row", "other").rows()}
+    num_right = sum(of_place[one].source == of_place[other].source for one, other in ends)
+    original = {p.source: place for place, p in enumerate(of_place) if p.kind == "original"}
+    by_kind: dict[str, list[bool]] = {}
+    for place, p in enumerate(of_place):
+        if p.kind != "original":
+            first = original[p.source]
+            by_kind.setdefault(p.kind, []).append((min(first, place), max(first, place)) in ends)
+    return {
+        "pictures": len(of_place),
+        "least cosine": round(least, 4),
+        "pairs": len(ends),
+        "precision": wilson(num_right, len(ends)),
+        "recall": wilson(sum(map(sum, by_kind.values())), sum(map(len, by_kind.values()))),
+        "recall by kind": {kind: f"{sum(hits)} of {len(hits)}" for kind, hits in by_kind.items()},
+    }
+
+
 def _some(seen: SeenPictures, places: NDArray[np.int64]) -> SeenPictures:
     """Some of the pictures, as if there were no others."""
     digests = tuple(seen.digests[row] for row in seen.rows[places].tolist())
@@ -225,6 +254,7 @@ def main() -> None:
     parser.add_argument("--num-places", type=int, default=300)
     parser.add_argument("--sizes", type=int, nargs="*", default=[2_500, 5_000, 10_000])
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--backbone", help="measure what this network alone tells of the photographs, nothing else")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures, kept for a next run")
     arguments = parser.parse_args()
     planned = plan(arguments.num_images, arguments.num_copies, arguments.num_places, arguments.seed)
@@ -233,6 +263,9 @@ def main() -> None:
         jobs = [pool.submit(make, arguments.output, each, arguments.seed) for each in planned]
         for job in jobs:
             job.result()
+    if arguments.backbone:
+        print(json.dumps(measure_alike(arguments.output, planned, arguments.backbone), indent=1))
+        return
     for line in report_lines(measure(arguments.output, planned, arguments.sizes)):
         print(line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from vision.cli.terminal import (
     CacheOption,
     ManifestArgument,
     need_data_extra,
+    need_training_extra,
     printable,
     progress_bars,
     refuse_existing,
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
     from vision.data.manifest import Manifest
 
 MOST_LISTED = 20
+_WITH_BUNDLED_WEIGHTS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+
+
+class WeakKind(StrEnum):
+    """The values of `WEAK_KINDS` of the pairs, here again so that this module imports nothing heavy."""
+
+    SIMILAR = "similar"
+    ALIKE = "alike"
 
 
 def data_duplicates(
@@ -43,13 +53,21 @@ def data_duplicates(
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="A bundle whose network finds pictures that look alike.")
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            help="Before there is a bundle: a pretrained network of timm instead, such as tf_efficientnet_lite0. Needs "
+            "the extra 'train'.",
+        ),
+    ] = None,
     min_similarity: Annotated[
         float | None,
         typer.Option(
             "--min-similarity",
             min=0,
             max=1,
-            help="With --model: least cosine of alike pictures. Default: by how far apart neighbours are.",
+            help="With a network: least cosine of alike pictures. Default: by how far apart neighbours are.",
         ),
     ] = None,
     group: Annotated[bool, typer.Option("--group", help="Write the clusters into the manifest's groups.")] = False,
@@ -62,14 +80,18 @@ def data_duplicates(
     is_strict: Annotated[
         bool, typer.Option("--strict", help="Count pairs that are only similar or alike as copies, too.")
     ] = False,
+    strict_from: Annotated[
+        WeakKind | None,
+        typer.Option("--strict-from", help="Count as copies what is similar; or what is similar or alike (--strict)."),
+    ] = None,
     cache: CacheOption = None,
 ) -> None:
     """Find pictures that stand in a data set more than once: equal files, copies, and pictures that are much alike.
 
     Copies are found through crops (to some 15 % a side), mirroring, quarter turns, bars, resizing, recompression, logos
-    and other colours.
-    Pairs between splits are leaks: exit code 3. Pairs that are merely similar, or alike to a network, are for a person
-    to look at; they are leaks only with --strict. Exit code 1 if pictures could not be read and there is no leak.
+    and other colours. Pairs between splits are leaks: exit code 3. Pairs that are merely similar, or alike to a
+    network, are for a person to look at; they are leaks only with --strict or --strict-from. Exit code 1 if pictures
+    could not be read and there is no leak.
 
     Example: vision data duplicates data/manifest.csv -o pairs.csv --page duplicates --group
     """
@@ -81,11 +103,16 @@ def data_duplicates(
     _check_paths(manifest_path, output, page_dir, grouped_path if group else None, overwrite=overwrite)
     if grouped_path is not None and not group:
         raise UsageError("--grouped names the manifest that --group writes; give --group too")
-    if min_similarity is not None and model is None:
-        raise UsageError("--min-similarity is about a network's embeddings; give --model too")
+    if min_similarity is not None and model is None and backbone is None:
+        raise UsageError("--min-similarity is about a network's embeddings; give --model or --backbone too")
+    if model is not None and backbone is not None:
+        raise UsageError("--model and --backbone are two networks; give one of them")
+    if backbone is not None:
+        need_training_extra()
     manifest = load_manifest(manifest_path)
     check_splits(manifest)
-    found = _found(manifest, model, min_similarity, is_strict=is_strict, cache=cache)
+    weakest = strict_from or (WeakKind.ALIKE if is_strict else None)
+    found = _found(manifest, model, backbone, min_similarity, weakest=weakest, cache=cache)
     told = []  # printed when all is written, whoever reads it or stops reading
     if output is not None:
         save_pairs(found, output)
@@ -130,12 +157,18 @@ def _check_paths(
 
 
 def _found(
-    manifest: Manifest, model: Path | None, min_similarity: float | None, *, is_strict: bool, cache: Path | None
+    manifest: Manifest,
+    model: Path | None,
+    backbone: str | None,
+    min_similarity: float | None,
+    *,
+    weakest: WeakKind | None,
+    cache: Path | None,
 ) -> Duplicates:
     """Everything that is done before something is printed or written."""
     from vision.bundle import load_bundle
     from vision.data.duplication.duplicates import judge_pairs
-    from vision.data.duplication.pairs import find_pairs
+    from vision.data.duplication.pairs import PairKind, find_pairs
     from vision.data.duplication.thumbnails import see_pictures
     from vision.files import default_cache_folder
 
@@ -146,9 +179,13 @@ def _found(
         seen = see_pictures(manifest, (cache or default_cache_folder()) / "duplicates", on_progress=advance_reading)
         for row, fault in sorted(seen.faults.items()):
             say(f"{manifest.place(row)}: {manifest.file_names[row]}: {fault}; it is left out")
-        embeddings = embed_pictures(manifest, seen, bundle, advance_embedding) if bundle is not None else None
+        embeddings = None
+        if bundle is not None:
+            embeddings = embed_pictures(manifest, seen, bundle, advance_embedding)
+        elif backbone is not None:
+            embeddings = embed_by_backbone(manifest, seen, backbone, cache, advance_embedding)
         pairs = find_pairs(seen, embeddings, min_similarity=min_similarity, on_progress=advance_search)
-    return judge_pairs(manifest, seen, pairs, is_strict=is_strict)
+    return judge_pairs(manifest, seen, pairs, weakest=PairKind(weakest.value) if weakest else PairKind.COPY)
 
 
 def embed_pictures(
@@ -177,6 +214,31 @@ def embed_pictures(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(embed, range(len(seen.rows))))
     return embeddings
+
+
+def embed_by_backbone(
+    manifest: Manifest, seen: SeenPictures, name: str, cache: Path | None, advance: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """(M, D) frozen features of each different picture as a whole, as training would take them and keeps them."""
+    import numpy as np
+
+    from vision.config import BackboneSettings, FeatureSettings
+    from vision.files import default_cache_folder
+    from vision.train.backbones import load_backbones
+    from vision.train.features import FeatureCache, FeatureRecipe, TrainingImage
+
+    settings = BackboneSettings(name=(name,), weights="bundled" if name in _WITH_BUNDLED_WEIGHTS else "hub")
+    features = FeatureSettings()
+    recipe = FeatureRecipe(
+        name, features.input_px[0], features.layers[0], features.pooling[0], features.flip, features.fit, box_margin=0
+    )
+    rows = seen.rows.tolist()
+    images = [TrainingImage(manifest.image_path(manifest.file_names[row]), seen.digests[row]) for row in rows]
+    if not images:
+        return np.zeros((0, 1), dtype=np.float32)
+    backbones = load_backbones(settings, input_px=features.input_px)
+    kept = FeatureCache((cache or default_cache_folder()) / "features", backbones)
+    return kept.features(images, [recipe], batch_size=32, on_progress=advance)[recipe]
 
 
 def _print_summary(found: Duplicates) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +16,11 @@ from duplicate_pictures import scene, vary
 from PIL import Image
 
 from vision.cli.data import data_app
-from vision.cli.data_duplicates import embed_pictures
+from vision.cli.data_duplicates import WeakKind, embed_pictures
 from vision.data.duplication import pages as duplicate_pages
 from vision.data.duplication.duplicates import Duplicates, judge_pairs
 from vision.data.duplication.pages import save_pairs, write_duplicate_page
-from vision.data.duplication.pairs import find_pairs
+from vision.data.duplication.pairs import WEAK_KINDS, find_pairs
 from vision.data.duplication.thumbnails import see_pictures
 from vision.data.manifest import load_manifest, manifest_from_rows, save_manifest
 from vision.data.preprocessing import Preprocessing
@@ -186,7 +187,8 @@ def test_a_broken_picture_is_told_with_its_line_and_exits_with_1_where_there_is_
         (("--page", "manifest.csv"), "--page takes a folder"),
         (("--page", "site"), "index.html: another page is here already"),
         (("--model", "nowhere"), "nowhere"),
-        (("--min-similarity", "0.9"), "give --model too"),
+        (("--min-similarity", "0.9"), "give --model or --backbone too"),
+        (("--model", "nowhere", "--backbone", "tf_efficientnet_lite0"), "give one of them"),
     ],
 )
 def test_mistakes_are_told_before_pictures_are_read(
@@ -229,6 +231,38 @@ def test_a_bundle_embeds_each_different_picture_once_and_in_order(
     colours = [np.asarray(Image.open(path)).mean(axis=(0, 1)) / 255 for path in paths]
     assert embeddings == pytest.approx(np.array(colours), abs=0.02)
     assert len(steps) == len(paths)
+
+
+def test_a_backbone_finds_second_shots_before_there_is_a_bundle_and_strictness_says_what_is_a_leak(
+    photos_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    names = ["buk-02", "buk-03", "bmp-2-01", "shilka-01", "t-14-01", "t-90-01", "t-90-04", "bmp-2-05"]
+    rows = [f"{name}.jpg,buk,{'train' if n else 'test'}" for n, name in enumerate(names)]
+    for name in names:
+        (tmp_path / f"{name}.jpg").write_bytes((photos_dir / "images" / f"{name}.jpg").read_bytes())
+    (tmp_path / "m.csv").write_text("\n".join(["file_name,label,split", *rows]) + "\n")
+    monkeypatch.setattr("vision.data.duplication.pairs.SIMILAR_CORRELATION", 1)  # so that only the network tells it
+    command = ["duplicates", str(tmp_path / "m.csv"), "--backbone", "tf_efficientnet_lite0", "--cache", str(tmp_path)]
+    for strictness, code in (([], 0), (["--strict-from", "similar"], 0), (["--strict"], 3)):
+        table = tmp_path / f"{len(strictness)}{code}.csv"
+        ended = data_app([*command, "-o", str(table), *strictness], standalone_mode=False)
+        assert (ended or 0) == code
+        assert pl.read_csv(table).select("file_name", "other_file_name", "kind").rows() == [
+            ("buk-02.jpg", "buk-03.jpg", "alike")
+        ]
+
+
+def test_a_backbone_without_the_extra_is_told_which_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.csv").write_text("file_name,label\na.jpg,tor-m1\n")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else find_spec(name))
+    with pytest.raises(VisionError, match=r"extra 'train' \(torch missing\)"):
+        data_app(["duplicates", str(tmp_path / "m.csv"), "--backbone", "tf_efficientnet_lite0"], standalone_mode=False)
+
+
+def test_the_commands_weak_kinds_are_those_of_the_pairs() -> None:
+    assert [kind.value for kind in WeakKind] == [kind.value for kind in WEAK_KINDS]
 
 
 def test_a_split_that_is_none_is_told_and_is_no_leak(tmp_path: Path) -> None:

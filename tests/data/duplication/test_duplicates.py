@@ -59,9 +59,9 @@ def manifest_of(folder: Path, *rows: Row) -> Manifest:
     return load_manifest(manifest.path)
 
 
-def found_in(manifest: Manifest, tmp_path: Path, *, is_strict: bool = False) -> Duplicates:
+def found_in(manifest: Manifest, tmp_path: Path) -> Duplicates:
     seen = see_pictures(manifest, tmp_path / "cache")
-    return judge_pairs(manifest, seen, find_pairs(seen), is_strict=is_strict)
+    return judge_pairs(manifest, seen, find_pairs(seen))
 
 
 def ends_of(pairs: pl.DataFrame) -> set[tuple[int, int]]:
@@ -165,7 +165,8 @@ def test_alike_embeddings_are_told_but_are_leaks_only_when_strict(tmp_path: Path
     assert pairs.select("row", "other", "kind").rows() == [(0, 1, "alike")]
     manifest = manifest_of(tmp_path, *rows)
     assert judge_pairs(manifest, seen, pairs).num_leaks == 0
-    assert judge_pairs(manifest, seen, pairs, is_strict=True).num_leaks == 1
+    assert judge_pairs(manifest, seen, pairs, weakest=PairKind.SIMILAR).num_leaks == 0
+    assert judge_pairs(manifest, seen, pairs, weakest=PairKind.ALIKE).num_leaks == 1
 
 
 def test_how_close_alike_embeddings_are_follows_from_the_neighbours_of_all() -> None:

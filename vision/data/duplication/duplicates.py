@@ -31,14 +31,14 @@ class Duplicates:
         pairs: `PAIR_COLUMNS`, then of both rows file name, label, split and group, `is_leak`, `is_contradiction` and
             `cluster`; leaks first, then contradictions, then by kind and agreement.
         clusters: (N,) as of `cluster_rows`.
-        is_strict: Whether pairs that are no sure copies count as such.
+        weakest: The least sure kind of pairs that count as copies.
     """
 
     manifest: Manifest
     seen: SeenPictures
     pairs: pl.DataFrame
     clusters: NDArray[np.int64]
-    is_strict: bool
+    weakest: PairKind
 
     @property
     def num_clusters(self) -> int:
@@ -71,7 +71,9 @@ class Duplicates:
         return new, int(old.ne_missing(new).sum())
 
 
-def judge_pairs(manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, is_strict: bool = False) -> Duplicates:
+def judge_pairs(
+    manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, weakest: PairKind = PairKind.COPY
+) -> Duplicates:
     """What pairs mean in a manifest: clusters, leaks between splits, contradictions between labels.
 
     A row without a split counts as one of `train`, where training takes it.
@@ -80,11 +82,14 @@ def judge_pairs(manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, 
         manifest: N rows.
         seen: Its pictures.
         pairs: Of `find_pairs`.
-        is_strict: Count `SIMILAR` and `ALIKE` pairs as copies.
+        weakest: The least sure kind that counts as a copy, with all that are surer; `COPY` at least.
     """
     is_sure = pl.col("kind").is_in([kind.value for kind in SURE_KINDS])
-    weak = pairs.filter(~is_sure).sort(["correlation", "embedding_similarity"], descending=True, nulls_last=True)
-    weak_ends = weak.select("row", "other").rows() if is_strict else []
+    counted = list(PairKind)[: list(PairKind).index(weakest) + 1]
+    is_counted = pl.col("kind").is_in([kind.value for kind in counted])
+    weak = pairs.filter(~is_sure & is_counted)
+    weak = weak.sort(["correlation", "embedding_similarity"], descending=True, nulls_last=True)
+    weak_ends = weak.select("row", "other").rows()
     clusters = cluster_rows(len(manifest.table), pairs.filter(is_sure).select("row", "other").rows(), weak_ends)
     facts = manifest.table.select("file_name", "label", "split", "group").with_columns(
         effective=_splits(manifest), cluster=pl.Series(clusters, dtype=pl.Int64)
@@ -93,7 +98,7 @@ def judge_pairs(manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, 
     other = facts[pairs["other"].to_list()].rename(lambda name: f"other_{name}")
     named = pl.concat([pairs, one, other], how="horizontal")
     in_cluster = (pl.col("cluster") == pl.col("other_cluster")) & (pl.col("cluster") != NO_CLUSTER)
-    counts = is_sure | (pl.lit(is_strict) & in_cluster)
+    counts = is_sure | (is_counted & in_cluster)
     named = named.with_columns(
         is_leak=counts & (pl.col("effective") != pl.col("other_effective")),
         is_contradiction=counts & pl.col("label").ne_missing(pl.col("other_label")),
@@ -103,7 +108,7 @@ def judge_pairs(manifest: Manifest, seen: SeenPictures, pairs: pl.DataFrame, *, 
     ranking = ["is_leak", "is_contradiction", "order", "agreement", "embedding_similarity", "row", "other"]
     ordered = named.sort(ranking, descending=[True, True, False, True, True, False, False], nulls_last=True)
     return Duplicates(
-        manifest, seen, ordered.drop("order", "effective", "other_effective", "other_cluster"), clusters, is_strict
+        manifest, seen, ordered.drop("order", "effective", "other_effective", "other_cluster"), clusters, weakest
     )
 
 

@@ -132,7 +132,7 @@ def write_duplicate_page(found: Duplicates, folder: Path) -> Path:
         title=found.manifest.folder.resolve().name,
         manifest_path=str(found.manifest.path),
         summary=summary_of(found),
-        is_strict=found.is_strict,
+        weakest=found.weakest.value,
         kinds={kind.value: text for kind, text in KIND_TEXTS.items()},
         pairs=[_pair(row, thumbnails) for row in rows],
         num_pairs=len(found.pairs),

@@ -83,6 +83,7 @@ class PairKind(StrEnum):
 
 
 SURE_KINDS = (PairKind.BYTES, PairKind.COPY)
+WEAK_KINDS = (PairKind.SIMILAR, PairKind.ALIKE)
 
 
 def find_pairs(
@@ -140,7 +141,7 @@ def _with_embeddings(candidates: pl.DataFrame, embeddings: Singles, min_similari
     """Candidates and the pairs that embeddings add, with the cosine of both pictures."""
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     units = np.asarray(embeddings / np.maximum(lengths, 1e-12), dtype=np.float32)
-    near, least = _alike(units, np.flatnonzero(lengths[:, 0] > 0), min_similarity)
+    near, least = alike_pairs(units, np.flatnonzero(lengths[:, 0] > 0), min_similarity)
     added = near.with_columns(pl.lit(None).alias(name) for name in candidates.columns if name not in near.columns)
     both = pl.concat([candidates, added.select(pl.col(name).cast(kind) for name, kind in candidates.schema.items())])
     # A pair that both found keeps the window in which its pixels fit.
@@ -150,7 +151,7 @@ def _with_embeddings(candidates: pl.DataFrame, embeddings: Singles, min_similari
     return both.with_columns(embedding_similarity=pl.Series(cosines, dtype=pl.Float64), is_alike=cosines >= least)
 
 
-def _alike(units: Singles, places: NDArray[np.int64], min_similarity: float | None) -> tuple[pl.DataFrame, float]:
+def alike_pairs(units: Singles, places: NDArray[np.int64], min_similarity: float | None) -> tuple[pl.DataFrame, float]:
     """Pairs of pictures with close embeddings, each to be compared as a whole, and how close that is."""
     num_nearest = min(_NEIGHBOURS + 1, len(places))  # with the picture itself
     ends: dict[str, NDArray[np.int64]] = {"row": places[:0], "other": places[:0]}

@@ -110,15 +110,18 @@ def _inner(lines: NDArray[np.float32]) -> tuple[int, int]:
 
 def _bar_height(lines: NDArray[np.float32]) -> int:
     """Lines from the first one on that are a bar; 0 if there is none."""
-    colour = np.median(lines[0])
-    low, high = np.percentile(lines, (5, 95), axis=1)
-    is_plain = (low >= colour - _BAR_SPREAD) & (high <= colour + _BAR_SPREAD)
-    height = len(lines) if is_plain.all() else int(is_plain.argmin())
+    colour = float(np.median(lines[0]))
+    height = next((place for place, line in enumerate(lines) if not _is_plain(line, colour)), len(lines))
     if height < max(1, _LEAST_BAR * len(lines)) or height + 3 > len(lines):
         return 0
     # The line after the bar's last may be half bar, half picture.
     differs = np.abs(lines[height + 1 : height + 3] - colour).max(axis=0) >= _BAR_STEP
     return height + 1 if differs.mean() >= 0.5 else 0
+
+
+def _is_plain(line: NDArray[np.float32], colour: float) -> bool:
+    """Whether nearly all of a line is of one colour."""
+    return bool((np.abs(line - colour) <= _BAR_SPREAD).mean() >= 0.95)
 
 
 def _faults(facts: Sequence[FileFacts], broken: dict[str, str]) -> dict[int, str]:
