@@ -263,16 +263,15 @@ def test_the_share_of_unknown_classes_is_raised_until_few_left_out_pictures_are_
     assert trial.least_unknown_share(0.02, 0.1, 0.05) == 0.10  # 0.9 x 0.99 < 0.9
 
 
-def test_a_share_of_none_is_kept_and_caution_that_gains_nothing_is_not_bought() -> None:
+def test_a_share_of_none_is_kept_and_so_is_one_beyond_a_half() -> None:
     sure = trial_of([1.0], [0.0])  # no picture is less novel, so none is more surely known
     assert sure.least_unknown_share(0.0, 0.02, 0.05) == 0.0
-    assert sure.least_unknown_share(0.1, 0.02, 0.05) == 0.1
     assert sure.least_unknown_share(0.7, 0.02, 0.05) == 0.7
-    beside = trial_of([1.0, 0.99], [0.0, 0.5])  # 0.9 x 0.99 < 0.9, the other one stays
-    assert beside.least_unknown_share(0.02, 0.02, 0.05) == 0.10
 
 
-def test_the_search_ends_at_a_half() -> None:
+def test_the_search_ends_at_a_half_whether_that_is_enough_or_not() -> None:
+    sure = trial_of([1.0], [0.0])
+    assert sure.least_unknown_share(0.1, 0.02, 0.05) == MOST_UNKNOWN
     late = trial_of([1.0], [0.0565])  # density 0.113: known with 0.902 at 0.49, 0.898 at a half
     assert late.left_out[0].share_named(0.49, 2.0, 0.05) == 1
     assert late.least_unknown_share(0.1, 0.02, 0.05) == MOST_UNKNOWN

@@ -27,6 +27,7 @@ from vision.classify.roll_up import NO_THRESHOLD
 from vision.config import DecideSettings
 from vision.train.decision_fitting import (
     EMBEDDING_SCORES,
+    MOST_UNKNOWN,
     HeldOutNovelty,
     JudgedClass,
     NoveltyTrial,
@@ -102,7 +103,7 @@ class FittedDecision:
         if left > settings.confident_wrong and settings.unknown_share > 0:
             lines.append(
                 f"{as_percent(left)} of the pictures of {of} still get a wrong name with 90 % or more: they look like "
-                "training pictures of other classes, and more caution would not change it"
+                f"training pictures of other classes, and beyond {as_percent(MOST_UNKNOWN)} no more caution is sought"
             )
         if not self.info.may_promise:
             lines.append("without a calibration split nothing is promised: the network has learnt from every picture")

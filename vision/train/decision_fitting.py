@@ -171,13 +171,13 @@ class NoveltyTrial:
             of: Whether the limit is for the worst of the classes, or for their mean.
 
         Returns:
-            At most `MOST_UNKNOWN`. Where that is not enough, the least share that does as much: more caution would cost
-            known pictures confidence for nothing.
+            At most `MOST_UNKNOWN`, also where that is not enough: of the pictures at hand it may change nothing more,
+            of those of the class that will come it may.
         """
         if at_least == 0 or not self.left_out:
             return at_least
-        share, within_reach = at_least, max(most_named, self.share_named(MOST_UNKNOWN, false_alarms, of=of))
-        while share < MOST_UNKNOWN and self.share_named(share, false_alarms, of=of) > within_reach:
+        share = at_least
+        while share < MOST_UNKNOWN and self.share_named(share, false_alarms, of=of) > most_named:
             share = min(round(share + 0.01, 6), MOST_UNKNOWN)
         return share
 
