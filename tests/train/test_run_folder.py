@@ -48,6 +48,13 @@ def test_a_run_is_resumed_on_the_same_pictures_only(prepared: PreparedRun, tmp_p
     reopen(tmp_path / "run", prepared.config, after)
 
 
+def test_the_command_keeps_what_it_trained_on(prepared: PreparedRun, drawn_run: Path) -> None:
+    kept = json.loads((drawn_run / "run" / "inputs.json").read_text())
+    expected = input_digests(prepared, {})
+    assert kept.keys() == expected.keys()
+    assert [name for name in expected if kept[name] != expected[name]] == ["weights"]
+
+
 def test_classes_labels_groups_calibration_pictures_and_weights_are_told_apart(prepared: PreparedRun) -> None:
     def changed(other: PreparedRun, weights: dict[str, str] = WEIGHTS) -> list[str]:
         before, after = input_digests(prepared, WEIGHTS), input_digests(other, weights)
