@@ -50,12 +50,12 @@ def data_suspicious(
 
     if output.suffix != ".csv":
         raise OutputError(f"{output}: the list ends in .csv; rename it")
+    refuse_overwriting_input(output, manifest_path, predictions_path)
     if not predictions_path.exists():
         raise InputPathError(
             f"{predictions_path}: no such file; a run writes out_of_fold/predictions.parquet if its train.folds is "
             "above 0: vision train CONFIG --set train.folds=5"
         )
-    refuse_overwriting_input(output, manifest_path, predictions_path)
     if page_dir is not None:
         check_may_write_page(page_dir, GENERATOR)
     taxonomy, manifest = load_taxonomy(taxonomy_path), load_manifest(manifest_path)
