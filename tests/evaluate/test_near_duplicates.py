@@ -244,8 +244,19 @@ def test_thumbnails_come_from_files_as_the_bundle_fits_them(tmp_path: Path) -> N
 
 
 def _rendered(figures: FlatteryFigures | None) -> str:
-    filters = {"percent": lambda value: f"{value}", "interval": lambda figure: f"{figure.low}"}
-    return report_environment(**filters).get_template("_near_duplicates.html.j2").render(near_duplicates=figures)
+    filters = {
+        "percent": lambda value: f"{value}",
+        "interval": lambda figure: f"{figure.low}",
+        "training_thumbnail": lambda pair: None,
+    }
+    of_page = {
+        "more": lambda _: "",
+        "unfold": lambda *_: "",
+        "picture_link": lambda name, _: name,
+        "small_picture": lambda *_: "",
+    }
+    template = report_environment(**filters).get_template("_near_duplicates.html.j2")
+    return template.render(near_duplicates=figures, max_near_duplicates=10, **of_page)
 
 
 def test_the_section_says_what_is_there_and_escapes_names() -> None:
