@@ -281,7 +281,6 @@ def test_every_option_changes_the_training_and_leaves_it_finite(
     changed: dict[str, float],
     prepared: PreparedRun,
     backbone: Backbone,
-    probe: LinearProbe,
     stores: tuple[ViewStore, ViewStore],
 ) -> None:
     # Logit adjustment follows from unequal classes, so some pictures of one are left out.
@@ -292,9 +291,11 @@ def test_every_option_changes_the_training_and_leaves_it_finite(
     rows = np.array([r for r in kept if not (prepared.training.class_indices[r] == 3 and r % 2)])
 
     def run(settings: FinetuneSettings) -> Tuned:
-        return _tuned(prepared, backbone, probe, stores, settings, epochs=2, with_calibration=False, rows=rows)
+        blank = LinearProbe.blank(512, 4)
+        return _tuned(prepared, backbone, blank, stores, settings, epochs=2, with_calibration=False, rows=rows)
 
     plain, other = run(SETTINGS), run(SETTINGS.model_copy(update=changed))
+    assert plain.chosen_epoch == 2
     assert np.isfinite(_weights(other.tail)).all()
     assert not np.array_equal(_weights(plain.tail), _weights(other.tail))
 

@@ -93,4 +93,25 @@ def _strip_build_traces(path: Path) -> None:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         value.doc_string = ""
         del value.metadata_props[:]
+    _name_in_order(model.graph)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _name_in_order(graph: onnx.GraphProto) -> None:
+    """Number nodes and values between them by place: the exporter's numbers go on from what it exported before."""
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # a graph within a graph may use its names
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {}
+    for node in graph.node:
+        for name in (*node.input, *node.output):
+            if name.startswith("val_") and name not in kept:
+                names.setdefault(name, f"val_{len(names)}")
+    for number, node in enumerate(graph.node):
+        node.name = f"node_{number}"
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    graph.value_info.sort(key=lambda value: value.name)
+    graph.initializer.sort(key=lambda value: value.name)
