@@ -271,15 +271,17 @@ def page(slices: tuple[SliceFigures, ...]) -> str:
         percent=lambda value: "–" if value is None else f"{100 * value:.1f} %",
         interval=lambda figure: "" if figure.low is None else f"{figure.low:.3f} – {figure.high:.3f}",
     )
-    return environment.get_template("_slices.html.j2").render(slices=slices, num_groups=12)
+    return environment.get_template("_slices.html.j2").render(
+        slices=slices, num_groups=12, has_parts=[False] * len(slices)
+    )
 
 
 def test_the_page_says_what_is_worse_and_what_is_left_out() -> None:
     table = rows([False] * 50 + [True] * 150, view=["<b>rear"] * 50 + ["front"] * 150, note=each_alone(200))
     shown = page(figures_of(table.with_columns(note="note " + pl.col("note"))))
     assert "Worse beyond chance:" in shown
-    assert "&lt;b&gt;rear (0.0 %, −100.0 points)" in shown
-    assert "note: left out, 200 different texts" in shown
+    assert "<bdi>&lt;b&gt;rear</bdi> (0.0 %, −100.0 points)" in shown
+    assert "<bdi>note</bdi>: left out, 200 different texts" in shown
 
 
 def test_the_page_of_no_slices_is_empty_and_of_none_worse_says_so() -> None:

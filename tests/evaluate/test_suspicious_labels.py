@@ -319,7 +319,15 @@ class Names:
 
 def page(figures: SuspiciousLabelFigures | None) -> str:
     environment = report_environment(percent=lambda value: f"{100 * value:.1f} %")
-    return environment.get_template("_suspicious.html.j2").render(suspicious=figures, taxonomy=Names())
+    return environment.get_template("_suspicious.html.j2").render(
+        suspicious=figures,
+        taxonomy=Names(),
+        max_labels=200,
+        # Stand-ins for the page's macros.
+        more=lambda number: "",
+        picture_link=lambda file_name, number: file_name,
+        unfold=lambda of_what, number: "",
+    )
 
 
 def labels(names: Sequence[str]) -> SuspiciousLabelFigures:

@@ -235,8 +235,8 @@ def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(
 @pytest.mark.parametrize(
     ("share", "centre", "expected"),
     [
-        (0.75, (0.5, 0.5), 1 - 25 / 100),
-        (0.75, (0.0, 0.5), 1 - 10 / 100),
+        (0.84, (0.5, 0.5), 1 - 16 / 100),
+        (0.84, (0.0, 0.5), 1 - 8 / 100),
         (1.0, (0.3, 0.3), 1.0),
         (0.0, (0.5, 0.5), 0.0),
     ],
