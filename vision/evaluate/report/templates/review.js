@@ -616,7 +616,7 @@
     if (text("reason")) fact("because", text("reason"));
     if (chunk.top[at].length) fact("most probable", list("top").map((id, n) => `${isolated(id)} ${percent(chunk.top_probability[at][n])}`).filter((_, n) => n < 2 || chunk.top_probability[at][n] >= 0.001).join(", "));
     if (chunk.label_set[at].length) fact("label set", list("label_set").map(isolated).join(", "));
-    if (rank !== null && !Number.isNaN(rank[i])) fact("novelty", `more novel than ${percent(rank[i], 0)} of held-out known pictures`);
+    if (rank !== null && !Number.isNaN(rank[i])) fact("novelty", `more novel than ${percent(Math.floor(1000 * rank[i]) / 1000)} of held-out known pictures`);
     const isOfMap = (node) => mapFor && [mapFor, mapAgainst].includes(data.ids[node]);
     const ofMap = data.cues.filter(([a, b]) => isOfMap(a) && isOfMap(b)).flatMap(([, , texts]) => texts);
     for (const cue of new Set([...list("cues"), ...ofMap])) fact("check", cue);
