@@ -514,32 +514,19 @@ def _no_loss(
     and as many by the classes' tests, which are corrected for their number at 5 % to both sides.
     """
     name = visible_text("/".join(baseline.parts[-2:]))
+    result = partial(GateResult, kind="no_loss", name=f"accuracy against {name}", side="min", limit=0, by="bound")
     old = NamedPredictions(load_predictions(baseline, taxonomy), str(baseline), "the baseline")
     new = NamedPredictions(table, "the judged predictions", evaluation.title)
     try:
         rows = _paired_with_baseline(gates_file, old, table)
     except PredictionsError as error:  # the other gates are told all the same
-        return GateResult(
-            kind="no_loss",
-            name=f"accuracy against {name}",
-            side="min",
-            limit=0,
-            by="bound",
-            measured=_NOTHING,
-            passed=False,
-            words=visible_text(str(error)),
-        )
+        return result(measured=_NOTHING, passed=False, words=visible_text(str(error)))
     comparison = compare_predictions(
         old, new, rows, taxonomy, num_replicates=evaluation.num_replicates, seed=evaluation.seed
     )
     difference = comparison.answer.accuracy.difference
     lost = _lost_classes(comparison)
-    return GateResult(
-        kind="no_loss",
-        name=f"accuracy against {name}",
-        side="min",
-        limit=0,
-        by="bound",
+    return result(
         measured=difference,
         passed=difference.high is not None and not lost and not significant_loss(comparison),
         words=_loss_words(comparison, lost),

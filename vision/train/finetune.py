@@ -25,9 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from vision.config import FinetuneSettings
-from vision.errors import ConfigError, TrainingError, nearest_name_hint
+from vision.errors import TrainingError
 from vision.files import whole_file, write_whole_text
-from vision.train.devices import gathered_rows, open_accelerator
+from vision.train.devices import check_backend, gathered_rows, open_accelerator
 from vision.train.draws import Draw, drawn_batches
 from vision.train.losses import ClassRelations, class_losses, logit_adjustment
 from vision.train.probe import nll_at_best_temperature
@@ -293,10 +293,7 @@ def _num_workers(settings: FinetuneSettings, accelerator: Accelerator) -> int:
 
 
 def _compiled(network: nn.Module, backend: str) -> Any:
-    known = torch._dynamo.list_backends(exclude_tags=())
-    if backend not in known:
-        hint = nearest_name_hint(backend, known)
-        raise ConfigError(f"finetune.compile_with: '{backend}' is no backend of torch.compile here{hint}")
+    check_backend(backend)
     return torch.compile(network, backend=backend)
 
 
