@@ -5,7 +5,7 @@
 Ours runs first, from an empty cache to a written bundle; its accuracy on the test split is the target. The baseline
 fine-tunes the whole network of the same name, weights and input size with AdamW, a cosine schedule, mirrored and
 cropped pictures that two workers of a DataLoader decode, as the tutorials do, and is asked about the test split after
-each epoch; that time is not counted, nor what its workers take to start.
+each epoch; that time is not counted, nor what its workers take to start. Label smoothing is that of the configuration.
 With --fastai its `fine_tune` does the same, if it is installed.
 Both use all cores of this machine; only the ratio of the times means anything elsewhere.
 """
@@ -31,6 +31,7 @@ from vision.classify.engine import Engine
 from vision.config import Config, load_config
 from vision.data.manifest import load_manifest, save_manifest
 from vision.data.preprocessing import Preprocessing, load_network_input
+from vision.files import whole_file
 from vision.train.backbones import load_backbones
 from vision.train.domain import suited_run
 from vision.train.features import feature_recipes
@@ -79,8 +80,9 @@ def restricted(config: Config, classes: list[str], folder: Path) -> Config:
     manifest = load_manifest(config.data.manifest)
     table = manifest.table.filter(pl.col("label").is_in(classes))
     for name in table["file_name"]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(manifest.image_path(name), folder / name)
+        if not (folder / name).exists():
+            with whole_file(folder / name) as temporary:  # another process may be reading it
+                shutil.copy(manifest.image_path(name), temporary)
     save_manifest(type(manifest)(folder / "manifest.csv", table), folder / "manifest.csv")
     return config.model_copy(update={"data": config.data.model_copy(update={"manifest": folder / "manifest.csv"})})
 
@@ -138,12 +140,12 @@ def _baseline(
     loader = _plain_loader(prepared, preprocessing)
     next(iter(loader))  # starts the workers
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
-    spent, best = 0.0, 0.0
+    spent, best, smoothing = 0.0, 0.0, prepared.config.finetune.label_smoothing
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         model.train()
         for inputs, truth in loader:
-            loss = functional.cross_entropy(model(inputs), truth, label_smoothing=0.1)
+            loss = functional.cross_entropy(model(inputs), truth, label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -219,7 +221,7 @@ def _fastai(
     learner = Learner(
         loaders,
         model,
-        loss_func=nn.CrossEntropyLoss(label_smoothing=0.1),
+        loss_func=nn.CrossEntropyLoss(label_smoothing=prepared.config.finetune.label_smoothing),
         splitter=lambda network: [list(part.parameters()) for part in network],
         cbs=Watch(),
     )

@@ -40,6 +40,13 @@ from vision.train.tuning import TunedNetwork
 OPTIONS: dict[str, tuple[str, ...]] = {
     "base": (),
     "probe": ("train.strategy=probe",),
+    "batches of 16": ("finetune.batch_size=16",),
+    "batches of 32": ("finetune.batch_size=32",),
+    "batches of 32, learning rate 0.004": ("finetune.batch_size=32", "finetune.learning_rate=0.004"),
+    "20 epochs": ("finetune.epochs=20",),
+    "depthwise frozen": ("finetune.freeze_depthwise=true",),
+    "float32": ("finetune.precision=float32",),
+    "learning rate 0.004": ("finetune.learning_rate=0.004",),
     "one stage more trained": ("finetune.from_stage=4",),
     "two stages more trained": ("finetune.from_stage=3",),
     "224 px": ("features.input_px=224",),

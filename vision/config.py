@@ -154,13 +154,16 @@ class FinetuneSettings(_Settings):
     """Passes over the training pictures, each with one view of every picture."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the trained part; `auto` takes the one that is faster on this machine."""
+    freeze_depthwise: bool = False
+    """Leave depthwise convolutions as pretraining made them: they hold few weights, and on processors their gradients
+    take much of the time."""
     compile_with: str | None = None
     """A backend of torch.compile for the trained part, such as `inductor`; empty compiles nothing."""
     workers: Auto | Annotated[StrictInt, Field(ge=0, le=256)] = "auto"
     """Processes that make fresh views; `auto` takes one a core, shared among the processes of this machine."""
     batch_size: Auto | Annotated[StrictInt, Field(ge=1)] = "auto"
-    """Pictures in a batch, of all processes together; `auto` takes 32, and less of a few hundred pictures, so that an
-    epoch has some ten steps."""
+    """Pictures in a batch, of all processes together; `auto` takes 32, and less of a few hundred pictures, 8 at least,
+    so that an epoch has some fifty steps."""
     accumulate: StrictInt = Field(default=1, ge=1)
     """Batches to a step of the optimiser."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
@@ -175,8 +178,8 @@ class FinetuneSettings(_Settings):
     """Longest gradient."""
     ema: float = Field(default=0.97, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights."""
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the truth that is spread over all classes."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the truth that is spread over all classes; on look-alikes it cost accuracy (docs/log.md)."""
     mixup: float = Field(default=0.0, ge=0)
     """Mixing of two pictures, of their maps where views are kept, with weights from Beta(mixup, mixup); 0 for none."""
     cutmix: float = Field(default=0.0, ge=0)

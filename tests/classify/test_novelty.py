@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 from vision.classify.novelty import (
     LOGIT_SCORES,
     EmbeddingScore,
+    FitEmbeddingScore,
     NearestNeighbourScore,
     NoveltyRanking,
     RelativeMahalanobis,
@@ -300,6 +304,37 @@ def test_scores_do_not_depend_on_the_order_of_references(seed: int, num: int, di
         first = cls.fit(rows, class_indices).score(queries)
         again = cls.fit(rows[order], class_indices[order]).score(queries)
         np.testing.assert_allclose(again, first, rtol=1e-4, atol=1e-5 * (1 + np.abs(first).max()))
+
+
+@pytest.mark.parametrize("fit", [NearestNeighbourScore.fit, RelativeMahalanobis.fit])
+def test_only_an_array_that_is_given_away_is_overwritten(fit: FitEmbeddingScore) -> None:
+    rows, class_indices = vehicles(60, 8)
+    kept = rows.copy()
+    first = fit(rows, class_indices)
+    np.testing.assert_array_equal(rows, kept)
+    second = fit(rows, class_indices, overwrite=True)
+    np.testing.assert_array_equal(second.score(kept), first.score(kept))
+
+
+@pytest.mark.parametrize(
+    ("most", "fit"),
+    [
+        (1.5, partial(NearestNeighbourScore.fit, max_rank=16, exact_up_to=0)),
+        (0.5, partial(NearestNeighbourScore.fit, max_rank=16, exact_up_to=0, overwrite=True)),
+        (2.5, partial(RelativeMahalanobis.fit, max_rank=16)),
+        (1.5, partial(RelativeMahalanobis.fit, max_rank=16, overwrite=True)),
+    ],
+    ids=["nearest_neighbour", "nearest_neighbour in place", "relative_mahalanobis", "relative_mahalanobis in place"],
+)
+def test_fitting_many_references_holds_few_matrices_of_their_size(
+    most: float, fit: Callable[[Floats, Ints], EmbeddingScore]
+) -> None:
+    rows, class_indices = vehicles(8000, 128)
+    tracemalloc.start()
+    fit(rows, class_indices)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < most * rows.nbytes
 
 
 def test_classifying_needs_neither_scipy_nor_scikit_learn() -> None:

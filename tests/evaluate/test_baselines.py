@@ -15,6 +15,7 @@ from PIL import Image
 from vision.bundle import Bundle, load_bundle
 from vision.data.manifest import load_manifest
 from vision.data.preprocessing import THUMBNAIL_PX, load_thumbnail
+from vision.evaluate.pixel_neighbours import nearest_by_pixels
 from vision.evaluate.run import evaluate_bundle, taxonomy_for
 
 
@@ -79,6 +80,19 @@ def test_a_bundle_without_thumbnails_is_evaluated_without_them(bundle: Bundle, d
     manifest = load_manifest(drawn_run / "data" / "manifest.csv")
     evaluation = evaluate_bundle(older, manifest, taxonomy_for(older, None), tmp_path / "e", split="test")
     assert [baseline.name for baseline in evaluation.baselines] == ["nearest training picture by features"]
+
+
+def test_the_nearest_of_another_group_is_not_the_nearest_of_all() -> None:
+    generator = np.random.default_rng(0)
+    known = generator.integers(0, 256, (4, THUMBNAIL_PX, THUMBNAIL_PX)).astype(np.uint8)
+    noise = generator.integers(-20, 20, known.shape)
+    known[1] = np.clip(known[0].astype(int) + noise[1], 0, 255)
+    known[2] = np.clip(known[0].astype(int) + 4 * noise[2], 0, 255)
+    classes, groups = ["tor-m1", "tor-m1", "buk-m1", "shilka"], ["a", "a", "b", "c"]
+    assert nearest_by_pixels([known[0], None], known, classes) == ["tor-m1", None]
+    apart = nearest_by_pixels([known[0]], known, classes, groups=["a"], known_groups=groups)
+    assert apart == ["buk-m1"]
+    assert nearest_by_pixels([known[0]], known[:2], classes[:2], groups=["a"], known_groups=["a", "a"]) == [None]
 
 
 def test_a_thumbnail_is_small_and_grey(tmp_path: Path, bundle: Bundle) -> None:

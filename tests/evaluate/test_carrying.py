@@ -216,6 +216,7 @@ def test_out_of_fold_predictions_get_properties_shortcuts_near_duplicates_and_a_
     assert evaluation.near_duplicates is not None
     assert {each.name for each in evaluation.slices} >= {"brightness", "sharpness"}
     assert load_predictions(path)["brightness"].null_count() == 0
+    assert [baseline.name for baseline in evaluation.baselines][1] == "nearest training picture by pixels"
     assert recorded_card(path.parent) is not None
     assert "no evidence maps" in " ".join(evaluation.notes)
     assert "(no evidence maps: they need the models of the folds)" in (path.parent / REPORT_PAGE).read_text()

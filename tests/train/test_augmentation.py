@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -266,3 +267,15 @@ def test_the_module_loads_neither_torch_nor_opencv_nor_albumentations() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_threads_that_make_views_side_by_side_make_the_same_ones() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    settings = AugmentationSettings(preset="field")
+
+    def made(view: int) -> bytes:
+        return augmented(picture, settings, seed=0, picture="a", view=view).tobytes()
+
+    one_by_one = [made(view) for view in range(1, 41)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(made, range(1, 41))) == one_by_one

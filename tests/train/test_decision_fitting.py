@@ -345,7 +345,7 @@ def test_the_left_out_class_and_held_out_groups_have_no_say_in_the_axes() -> Non
     rows, class_indices, groups = vehicles(9)
     seen: list[Floats] = []
 
-    def fit(embeddings: Floats, of_classes: Ints) -> EmbeddingScore:
+    def fit(embeddings: Floats, of_classes: Ints, *, overwrite: bool = False) -> EmbeddingScore:
         seen.append(embeddings)
         return NearestNeighbourScore.fit(embeddings, of_classes)
 

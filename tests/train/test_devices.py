@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import run_vision
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from vision.errors import ConfigError, MissingExtraError
 from vision.train import devices
-from vision.train.devices import open_accelerator
+from vision.train.devices import mixed_precision, open_accelerator
 from vision.train.draws import Draw
 
 SETTINGS = (
@@ -91,3 +92,20 @@ def test_a_missing_tracker_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(devices._PACKAGES, "mlflow", "no_such_package")
     with pytest.raises(MissingExtraError, match=r"train\.trackers: 'mlflow'.*vision\[mlflow\]"):
         open_accelerator("cpu", trackers=("mlflow",))
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_on_processors_grouped_convolutions_stay_in_single_precision(by_name: bool) -> None:
+    images, dense, depthwise = torch.randn(2, 8, 9, 9), torch.randn(8, 8, 1, 1), torch.randn(8, 1, 3, 3)
+    conv2d = torch.nn.functional.conv2d
+
+    def by_groups(inputs: torch.Tensor) -> torch.Tensor:
+        return conv2d(inputs, depthwise, groups=8) if by_name else conv2d(inputs, depthwise, None, 1, 0, 1, 8)
+
+    with mixed_precision(torch.device("cpu"), bfloat16=True):
+        of_dense = conv2d(images, dense)
+        of_depthwise = by_groups(of_dense)
+    assert (of_dense.dtype, of_depthwise.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(of_depthwise, by_groups(of_dense.float()))
+    with mixed_precision(torch.device("cpu"), bfloat16=False):
+        assert conv2d(images, dense).dtype == torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,16 @@ from vision.train.backbones import Backbone, load_backbones
 from vision.train.devices import open_accelerator
 from vision.train.draws import Draw
 from vision.train.features import FeatureRecipe, TrainingImage
-from vision.train.finetune import EpochFigures, Schedule, Tuned, _Batches, _ramped_average, fine_tune, tuned_vectors
+from vision.train.finetune import (
+    EpochFigures,
+    Schedule,
+    Tuned,
+    _Batches,
+    _ramped_average,
+    fine_tune,
+    restart,
+    tuned_vectors,
+)
 from vision.train.losses import ClassRelations
 from vision.train.probe import LinearProbe, fit_probe
 from vision.train.run import plan_run, train_run
@@ -141,6 +151,18 @@ def test_the_stages_in_a_row_are_the_network(name: str) -> None:
         torch.testing.assert_close(out, network.model.forward_features(images))
         assert tap_stages(network, stages, "stage")[0] < len(stages)
         assert len(tap_stages(network, stages, "two_stages")) == 2
+
+
+def test_a_restart_does_not_depend_on_what_was_done_with_the_network_before(
+    backbone: Backbone, probe: LinearProbe, stores: tuple[ViewStore, ViewStore]
+) -> None:
+    # As if features were in the cache, and as if they had just been computed.
+    layouts = (torch.contiguous_format, torch.channels_last)
+    models = [copy.deepcopy(backbone.model).to(memory_format=layout) for layout in layouts]
+    tails = [_tail(replace(backbone, model=model), probe) for model in models]
+    for tail in tails:
+        restart(tail, stores[0], np.arange(32))
+    np.testing.assert_array_equal(_weights(tails[0]), _weights(tails[1]))
 
 
 def test_a_network_whose_stages_cannot_be_told_apart_is_refused() -> None:
@@ -274,7 +296,7 @@ def test_cutmix_of_tokens_is_refused() -> None:
         {"balanced_sampling": True},
         {"logit_adjustment": 0.0},
         {"accumulate": 3},
-        {"label_smoothing": 0.0},
+        {"label_smoothing": 0.1},
     ],
 )
 def test_every_option_changes_the_training_and_leaves_it_finite(
@@ -407,6 +429,22 @@ def test_bfloat16_trains_too(
     assert losses[-1] < losses[0]
 
 
+def test_depthwise_convolutions_can_be_left_as_they_are() -> None:
+    network = load_backbones(BackboneSettings(name=("tf_efficientnet_lite0",), weights="none"), seed=0)
+    recipe = replace(RECIPE, backbone="tf_efficientnet_lite0", layer="stage")
+    probe = LinearProbe.blank(320, 3)
+
+    def trained(freeze: bool) -> set[str]:
+        settings = FinetuneSettings(freeze_depthwise=freeze)
+        tail = build_tail(network[recipe.backbone], recipe, 5, probe, settings, "finetune", seed=0)
+        return {name for name, parameter in tail.named_parameters() if parameter.requires_grad}
+
+    left = trained(freeze=False) - trained(freeze=True)
+    assert left
+    assert all(name.endswith("conv_dw.weight") for name in left)
+    assert not any("conv_dw" in name for name in trained(freeze=True))
+
+
 def test_views_that_are_missing_are_made_again_and_equal(
     prepared: PreparedRun, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -537,7 +575,7 @@ def test_a_schedule_that_is_settled_is_not_timed_unless_an_estimate_is_wanted(
     assert "about" not in untimed.reasons[0]
 
 
-@pytest.mark.parametrize(("num_training", "expected"), [(60, 8), (100, 8), (288, 16), (432, 32), (100_000, 32)])
+@pytest.mark.parametrize(("num_training", "expected"), [(60, 8), (432, 8), (936, 16), (1_600, 32), (100_000, 32)])
 def test_batches_are_smaller_where_pictures_are_few(backbone: Backbone, num_training: int, expected: int) -> None:
     settings = FinetuneSettings(from_stage=4, epochs=3, views=1, precision="float32")
     blank = LinearProbe.blank(512, 4)
@@ -553,8 +591,24 @@ def test_a_resumed_run_keeps_the_schedule_that_it_began_with(
 ) -> None:
     kept = Schedule(CUT, 3, 7, bfloat16=False, reasons=("timed on another day",))
     (tmp_path / "schedules.json").write_text(json.dumps({str(RECIPE): asdict(kept)}))
-    tuner = Tuner(prepared, {"resnet10t": backbone}, tmp_path, schedules=tmp_path / "schedules.json")
+    tuner = Tuner(prepared, {"resnet10t": backbone}, tmp_path, run_dir=tmp_path)
     assert tuner._schedule_of(backbone, RECIPE, 512) == kept
+
+
+def test_what_was_tuned_on_a_part_of_the_pictures_is_not_tuned_again(
+    prepared: PreparedRun, backbone: Backbone, probe: LinearProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, held_out = np.arange(24), np.arange(24, 32)
+
+    def tuned(seed: int) -> tuple[NDArray[np.float64], ...]:
+        tuner = Tuner(prepared, {"resnet10t": backbone}, tmp_path / "cache", run_dir=tmp_path / "run")
+        return tuner.tune_fold(RECIPE, probe, train, held_out, seed)
+
+    first, of_another_seed = tuned(0), tuned(1)
+    assert not np.array_equal(first[0], of_another_seed[0])
+    monkeypatch.setattr("vision.train.tuner.tune_fold", lambda *args, **kwargs: pytest.fail("tuned again"))
+    for before, after in zip(first, tuned(0), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_the_novelty_score_may_be_chosen_on_networks_tuned_without_some_classes(config: Config, tmp_path: Path) -> None:
@@ -563,6 +617,7 @@ def test_the_novelty_score_may_be_chosen_on_networks_tuned_without_some_classes(
     told: list[str] = []
     train_run(prepared, plan_run(prepared, tmp_path), tmp_path / "run", tmp_path, tell=told.append)
     assert "choosing the novelty score: 2 networks, each tuned without some of the classes" in told
+    assert not (tmp_path / "run" / "folds").exists()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     decision = next(line for line in lines if "novelty_score" in line)
     assert decision["novelty_score"] == max(decision["novelty"], key=decision["novelty"].__getitem__)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +13,14 @@ from sklearn.preprocessing import StandardScaler
 
 from vision.train.features import FeatureRecipe
 from vision.train.folds import group_folds, single_group_classes
-from vision.train.probe import fit_probe, fit_temperature, held_out_logits, try_candidates
+from vision.train.probe import (
+    LinearProbe,
+    fit_probe,
+    fit_temperature,
+    held_out_logits,
+    try_candidates,
+    unit_rows,
+)
 
 RECIPES = [FeatureRecipe("net", px, "stage", "gem", True, "pad", 0.1) for px in (100, 200)]
 
@@ -103,6 +113,45 @@ def test_the_candidate_with_the_features_that_tell_the_classes_apart_is_chosen()
     assert len(ranked) == 4
     assert ranked[0].recipe == RECIPES[1]
     assert ranked[0].accuracy > 0.9 > ranked[-1].accuracy
+
+
+def test_candidates_on_some_rows_are_those_of_the_rows_alone() -> None:
+    features, classes = clusters(12, 6, spread=3)
+    rows, groups = np.arange(36)[::-1][:30], [f"group {row % 10}" for row in range(30)]
+
+    def tried(matrix: NDArray[np.float32], chosen: NDArray[np.int64] | None) -> object:
+        pair = {RECIPES[0]: matrix, RECIPES[1]: 2 * matrix[:, :3]}
+        return try_candidates(pair, classes[rows], groups, 3, strengths=[1.0], num_folds=4, seed=0, rows=chosen)
+
+    assert tried(features, rows) == tried(features[rows], None)
+
+
+def test_unit_embeddings_are_standardised_rows_at_length_one() -> None:
+    features, classes = clusters(200, 7, spread=3)
+    probe = fit_probe(features, classes, 3, 10.0)
+    expected = unit_rows((features - probe.mean) / probe.scale).astype(np.float32)
+    np.testing.assert_array_equal(probe.unit_embeddings(features), expected)
+
+
+@pytest.mark.parametrize(
+    ("most", "compute"),
+    [
+        (2.5, lambda probe, features, classes: fit_probe(features, classes, 3, 10.0)),
+        (2.5, lambda probe, features, classes: probe.logits(features)),
+        (1.5, lambda probe, features, classes: probe.unit_embeddings(features)),
+    ],
+    ids=["fit_probe", "logits", "unit_embeddings"],
+)
+def test_of_many_pictures_no_more_than_one_matrix_in_double_precision_is_held(
+    most: float, compute: Callable[[LinearProbe, NDArray[np.float32], NDArray[np.int64]], object]
+) -> None:
+    features, classes = clusters(2000, 256, spread=9)
+    probe = fit_probe(features[::10], classes[::10], 3, 10.0)  # imports what it needs
+    tracemalloc.start()
+    compute(probe, features, classes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < most * features.nbytes  # features are in single precision
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -42,6 +42,15 @@ class EmbeddingScore(Protocol):
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """All that `load_embedding_score` needs, for an .npz without pickles."""
+
+
+class FitEmbeddingScore(Protocol):
+    """Fits a score on embeddings (R, D) and class indices (R,)."""
+
+    def __call__(
+        self, embeddings: NDArray[np.floating], class_indices: Ints, /, *, overwrite: bool = ...
+    ) -> EmbeddingScore:
+        """With `overwrite` the embeddings are the fit's own, to compute in."""
 
 
 def max_softmax_score(logits: NDArray[np.floating]) -> Floats:
@@ -102,6 +111,7 @@ class NearestNeighbourScore:
         k: int = 1,
         max_rank: int = MAX_RANK,
         exact_up_to: int = EXACT_REFERENCES,
+        overwrite: bool = False,
     ) -> NearestNeighbourScore:
         """The score against these references.
 
@@ -111,23 +121,22 @@ class NearestNeighbourScore:
             k: 1 for dozens of pictures; their paper takes 50 for 50,000. At most R.
             max_rank: Dimensions to keep with more references than `exact_up_to`.
             exact_up_to: With so many references all dimensions are kept.
+            overwrite: Embeddings in double precision are not needed any more: spares a copy of them.
         """
-        rows = _unit_rows(embeddings)
+        rows = _unit_rows(embeddings, overwrite=overwrite)
         _check_rows(rows)
-        if len(rows) <= exact_up_to or rows.shape[1] <= max_rank:
-            basis = np.empty((rows.shape[1], 0))
-            coordinates = rows
-        else:
+        basis = np.empty((rows.shape[1], 0))
+        if len(rows) > exact_up_to and rows.shape[1] > max_rank:
             basis = _main_directions(rows, max_rank)
-            coordinates = rows @ basis
-        return cls(coordinates.astype(np.float32), basis.astype(np.float32), min(max(k, 1), len(rows)))
+            rows = rows @ basis
+        return cls(rows.astype(np.float32), basis.astype(np.float32), min(max(k, 1), len(rows)))
 
     def score(self, embeddings: NDArray[np.floating]) -> Floats:
         """(N, D) -> (N,)."""
         rows = _unit_rows(embeddings).astype(np.float32)
         if self.basis.shape[1]:
             rows = rows @ self.basis
-        blocks = [self._distances(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        blocks = [self._distances(rows[block]) for block in row_blocks(len(rows))]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
     def score_one(self, embedding: NDArray[np.floating]) -> float:
@@ -199,7 +208,12 @@ class RelativeMahalanobis:
 
     @classmethod
     def fit(
-        cls, embeddings: NDArray[np.floating], class_indices: Ints, *, max_rank: int | None = MAX_RANK
+        cls,
+        embeddings: NDArray[np.floating],
+        class_indices: Ints,
+        *,
+        max_rank: int | None = MAX_RANK,
+        overwrite: bool = False,
     ) -> RelativeMahalanobis:
         """The score against these references.
 
@@ -207,19 +221,22 @@ class RelativeMahalanobis:
             embeddings: (R, D).
             class_indices: (R,).
             max_rank: Dimensions to keep; None keeps all, exact and slower.
+            overwrite: Embeddings in double precision are not needed any more: spares a copy of them.
         """
-        rows = _unit_rows(embeddings)
-        _check_rows(rows)
-        centre = rows.mean(axis=0)
-        centred = rows - centre  # (R, D)
+        centred = _unit_rows(embeddings, overwrite=overwrite)
+        _check_rows(centred)
+        centre = centred.mean(axis=0)
+        centred -= centre  # (R, D)
         present, positions = np.unique(class_indices, return_inverse=True)
-        sums = np.zeros((len(present), rows.shape[1]))
+        sums = np.zeros((len(present), centred.shape[1]))
         np.add.at(sums, positions, centred)
         means = sums / np.bincount(positions)[:, None]  # (C, D)
         basis = _main_directions(centred, max_rank)
         least = max(_LEAST_VARIANCE_SHARE * float((centred**2).mean()), 1e-12)
-        within, within_outside = _shrunk_covariance(centred - means[positions], basis, least)
         background, background_outside = _shrunk_covariance(centred, basis, least)
+        for rows in row_blocks(len(centred)):
+            centred[rows] -= means[positions[rows]]
+        within, within_outside = _shrunk_covariance(centred, basis, least)
         whitener, variances = _common_axes(within, background)
         return cls(
             centre=centre,
@@ -309,7 +326,7 @@ class StandardisedScore:
     @classmethod
     def fit(
         cls,
-        fit: Callable[[NDArray[np.floating], Ints], EmbeddingScore],
+        fit: FitEmbeddingScore,
         embeddings: NDArray[np.floating],
         class_indices: Ints,
     ) -> StandardisedScore:
@@ -317,11 +334,11 @@ class StandardisedScore:
         exact = np.asarray(embeddings, dtype=np.float64)
         mean, deviation = exact.mean(axis=0), exact.std(axis=0)
         scale = np.where(deviation > 1e-9, deviation, 1.0)  # as in the probe
-        return cls(mean, scale, fit((exact - mean) / scale, class_indices))
+        return cls(mean, scale, fit(standardised(exact, mean, scale), class_indices, overwrite=True))
 
     def score(self, embeddings: NDArray[np.floating]) -> Floats:
         """(N, D) -> (N,)."""
-        return self.inner.score((embeddings - self.mean) / self.scale)
+        return self.inner.score(standardised(embeddings, self.mean, self.scale))
 
     def score_one(self, embedding: NDArray[np.floating]) -> float:
         """(D,) -> score."""
@@ -465,11 +482,25 @@ def unit_row(embedding: NDArray[np.floating]) -> Floats:
     return row / length if length > 0 else row
 
 
-def _unit_rows(embeddings: NDArray[np.floating]) -> Floats:
-    """Rows at length 1; a row of zeros, which has no direction, stays."""
-    rows = np.asarray(embeddings, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)
+def standardised(rows: NDArray[np.floating], mean: Floats, scale: Floats) -> Floats:
+    """(N, D) less the mean (D,), in units of the scale (D,)."""
+    result: Floats = rows - mean
+    result /= scale  # in place: a quotient would be one more matrix
+    return result
+
+
+def row_blocks(num_rows: int) -> Iterator[slice]:
+    """Slices of some rows after the other, so that what is computed row by row needs no second whole matrix."""
+    return (slice(start, start + _BLOCK) for start in range(0, num_rows, _BLOCK))
+
+
+def _unit_rows(embeddings: NDArray[np.floating], *, overwrite: bool = False) -> Floats:
+    """Rows at length 1, in place if they may be overwritten; a row of zeros, which has no direction, stays."""
+    rows = np.asarray(embeddings, dtype=np.float64) if overwrite else np.array(embeddings, dtype=np.float64)
+    for block in row_blocks(len(rows)):
+        lengths = np.linalg.norm(rows[block], axis=1, keepdims=True)
+        rows[block] /= np.where(lengths > 0, lengths, 1.0)
+    return rows
 
 
 def _check_rows(rows: Floats) -> None:
@@ -496,9 +527,9 @@ def _shrunk_covariance(rows: Floats, basis: Floats, least: float) -> tuple[Float
     num_rows, num_features = rows.shape
     rank = basis.shape[1]
     shrinkage = ledoit_wolf_shrinkage(rows)
+    total = float((rows**2).sum()) / num_rows
     coordinates = rows @ basis
     inside = coordinates.T @ coordinates / num_rows
-    total = float((rows**2).sum()) / num_rows
     outside = max(total - float(np.trace(inside)), 0.0) / max(num_features - rank, 1)
     mean_variance = max(total / num_features, least)
     shrunk = (1 - shrinkage) * inside + (shrinkage * mean_variance + least) * np.eye(rank)

@@ -6,15 +6,20 @@ what spoke for an answer; pictures, shortcuts and near duplicates in other folds
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import polars as pl
 
 from vision.bundle import CARD_FILE, Bundle
 from vision.data.manifest import Manifest, groups_of, parse_box
 from vision.evaluate.evaluation import DataSource, Evaluation, PictureFigures
-from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
+from vision.evaluate.near_duplicates import ThumbnailOf, near_duplicate_figures, thumbnails_from_files
 from vision.evaluate.outputs import write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
+from vision.evaluate.pixel_neighbours import nearest_by_pixels
 from vision.evaluate.shortcuts import audit_shortcuts
 from vision.predictions import load_predictions, predictions_table, read_rows, save_predictions
 from vision.taxonomy import Taxonomy
@@ -41,15 +46,15 @@ def evaluate_out_of_fold(
     table = load_predictions(path)
     paths = [manifest.image_path(name) for name in table["file_name"]]
     boxes = [parse_box(box) if box else None for box in table["box"]]
+    groups, preprocessing, labels = groups_of(table), bundle.info.preprocessing, table["true_label"].to_list()
+    thumbnail_of = thumbnails_from_files(paths, preprocessing, boxes)
     measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
-    table = table.with_columns(measured.get_columns())
+    by_pixels = pl.Series("nearest_by_pixels", _nearest_of_other_groups(thumbnail_of, groups, labels), dtype=pl.String)
+    table = table.with_columns(by_pixels, *measured.get_columns())
     own = predictions_table([]).columns
     save_predictions(read_rows(table), path, extra_columns=table.drop(own, strict=False))
-    groups, preprocessing = groups_of(table), bundle.info.preprocessing
     # Every picture is in the bundle's reference itself. Equal files are of one group, so that none was trained on.
     others = replace(bundle.reference, sha256=[""] * len(bundle.reference.sha256))
-    thumbnail_of = thumbnails_from_files(paths, preprocessing, boxes)
-    labels = table["true_label"].to_list()
     return write_evaluation(
         table,
         taxonomy,
@@ -66,3 +71,16 @@ def evaluate_out_of_fold(
         notes=NOTES,
         card=(bundle.folder / CARD_FILE).read_text(encoding="utf-8"),
     )
+
+
+def _nearest_of_other_groups(
+    thumbnail_of: ThumbnailOf, groups: Sequence[str], labels: Sequence[str]
+) -> list[str | None]:
+    """Class of the picture of another group that is most alike pixel by pixel, be it of the same fold or not."""
+    thumbnails = [thumbnail_of(row) for row in range(len(labels))]
+    rows = [row for row, thumbnail in enumerate(thumbnails) if thumbnail is not None]
+    if not rows:
+        return [None] * len(labels)
+    known = np.stack([thumbnail for thumbnail in thumbnails if thumbnail is not None])
+    of_known = [labels[row] for row in rows]
+    return nearest_by_pixels(thumbnails, known, of_known, groups=groups, known_groups=[groups[row] for row in rows])

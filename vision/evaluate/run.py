@@ -21,6 +21,7 @@ from vision.evaluate.evaluation import DataSource, Evaluation, PictureFigures
 from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
 from vision.evaluate.outputs import EVALUATION_FILE, EVIDENCE_DIR, KNOWN_FILE, REPORT_PAGE, write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
+from vision.evaluate.pixel_neighbours import nearest_by_pixels
 from vision.evaluate.report.evidence import LayerTask, write_layers
 from vision.evaluate.report.left_out import JSON_FILE as LEFT_OUT_FILE
 from vision.evaluate.report.review_data import DecisionSettings
@@ -75,8 +76,13 @@ def evaluate_bundle(
         known = _known_beside(engine, known, manifest, folder / KNOWN_FILE, on_progress)
     path = folder / PREDICTIONS_FILE
     thumbnail_of = thumbnails_from_files(paths, bundle.info.preprocessing, boxes)
-    thumbnails = [thumbnail_of(row) if bundle.reference.thumbnails is not None else None for row in range(len(rows))]
-    by_pixels = pl.Series("nearest_by_pixels", _nearest_by_pixels(bundle, thumbnails), dtype=pl.String)
+    known_thumbnails = bundle.reference.thumbnails
+    thumbnails = [thumbnail_of(row) if known_thumbnails is not None else None for row in range(len(rows))]
+    found: list[str | None] = [None] * len(rows)
+    if known_thumbnails is not None:
+        classes = [bundle.info.classes[index] for index in bundle.reference.class_indices.tolist()]
+        found = nearest_by_pixels(thumbnails, known_thumbnails, classes)
+    by_pixels = pl.Series("nearest_by_pixels", found, dtype=pl.String)
     measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
     beside = truth_columns(rows).with_columns(by_pixels, *measured.get_columns())
     save_predictions(answered, path, extra_columns=beside)
@@ -220,22 +226,3 @@ def check_may_write(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder}: holds an evaluation already; use --overwrite, or another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: a file, not a folder; choose another with --out")
-
-
-def _nearest_by_pixels(bundle: Bundle, thumbnails: Sequence[NDArray[np.uint8] | None]) -> list[str | None]:
-    """Class of the training picture whose grey, small pixels correlate best with each picture's; None if unreadable."""
-    reference = bundle.reference
-    if reference.thumbnails is None:
-        return [None] * len(thumbnails)
-    known = _standardised(reference.thumbnails)
-    classes = [bundle.info.classes[index] for index in reference.class_indices.tolist()]
-    return [
-        None if each is None else classes[int((known @ _standardised(each[None])[0]).argmax())] for each in thumbnails
-    ]
-
-
-def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(R, 32, 32) -> (R, 1024) with mean 0 and length 1, so that products are correlations."""
-    rows = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), dtype=np.float32)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from functools import cache
+import threading
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def augmented(
     strengths = _strengths(settings)
     if view == 0 or not any(strengths) or min(image.shape[:2]) < MIN_SIDE_PX:
         return untouched
-    pipeline = _albumentations().Compose(_transforms(strengths, *image.shape[:2]))
+    pipeline = _pipeline(strengths, *image.shape[:2], threading.get_ident())
     # Compose(seed=...) would start every step on the same number: what is mirrored would also be hidden and blurred.
     # Generators that all steps share let each draw its own.
     digest = hashlib.sha256(f"{seed}\n{picture}\n{view}".encode()).digest()
@@ -176,6 +177,12 @@ def _albumentations() -> Any:
     # OpenCV's threads do not survive the fork of a data loader's worker, and workers fill the cores anyway.
     cv2.setNumThreads(0)
     return albumentations
+
+
+@lru_cache(maxsize=64)
+def _pipeline(strengths: _Strengths, height: int, width: int, thread: int) -> Any:
+    """The steps, built once for each thread, as their generators are set for each picture; building takes as long."""
+    return _albumentations().Compose(_transforms(strengths, height, width))
 
 
 def _transforms(strengths: _Strengths, height: int, width: int) -> list[Any]:

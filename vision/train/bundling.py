@@ -35,7 +35,7 @@ from vision.bundle import (
 )
 from vision.config import Config
 from vision.data.licences import LicencePolicy
-from vision.data.preprocessing import Preprocessing, load_network_input, load_thumbnail
+from vision.data.preprocessing import THUMBNAIL_PX, Preprocessing, load_network_input, load_thumbnail
 from vision.data.sharing.attribution import attribution_line, render_attribution
 from vision.errors import BundleError
 from vision.files import sha256_of_file, whole_file, write_whole_text
@@ -44,7 +44,7 @@ from vision.train.deciding import FittedDecision
 from vision.train.export import ProbedNetwork, check_export, export_onnx, run_graph
 from vision.train.features import TrainingImage
 from vision.train.model_card import render_model_card
-from vision.train.probe import Candidate, LinearProbe, unit_rows
+from vision.train.probe import Candidate, LinearProbe
 from vision.train.training_set import PreparedRun
 
 FEATURE_ROUNDING = 1e-3
@@ -94,13 +94,15 @@ def write_bundle(
     with whole_file(folder / REFERENCE_FILE) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
-            embeddings=unit_rows(probe.standardised(features)).astype(np.float32),
+            embeddings=probe.unit_embeddings(features),
             file_names=np.array(training.table["file_name"].to_list(), dtype=np.str_),
             sha256=np.array([image.sha256 for image in training.images], dtype=np.str_),
             class_indices=training.class_indices,
             **decision.arrays,  # type: ignore[arg-type]
-            thumbnails=np.stack(
-                [load_thumbnail(image.path, preprocessing, box=image.box) for image in training.images]
+            thumbnails=np.fromiter(
+                (load_thumbnail(image.path, preprocessing, box=image.box) for image in training.images),
+                np.dtype((np.uint8, (THUMBNAIL_PX, THUMBNAIL_PX))),
+                len(training.images),
             ),
             attributions=np.array(
                 [attribution_line(row) for row in training.table.iter_rows(named=True)], dtype=np.str_

@@ -236,8 +236,6 @@ def fit_decision(
     """
     settings, training, seed = prepared.config.decide, prepared.training, prepared.config.seed
     truth, num_classes = training.class_indices, len(prepared.classes)
-    embeddings = probe.standardised(of_training)
-
     trials = list(tuned_trials)
     if not trials:
         trials = _novelty_trials(of_training if untuned is None else untuned, training, num_classes, strength, seed)
@@ -249,14 +247,14 @@ def fit_decision(
         )
     if len(of_calibration):
         pictures, logits, fitted_on = prepared.calibration, probe.logits(of_calibration), "calibration split"
-        novelty = _novelty_by_one_fit(name, logits, embeddings, truth, probe.standardised(of_calibration))
+        novelty = _novelty_by_one_fit(name, probe, (of_training, truth), (of_calibration, logits))
     else:
         pictures, fitted_on = training, "out-of-fold predictions of the training split"
         if untuned is not None:
             fitted_on += ", on features that the network learnt from the same pictures"
         folds = group_folds(truth, training.groups, _NUM_FOLDS, seed)
         logits, _ = held_out_logits(of_training, truth, folds, num_classes, strength)
-        novelty = held_out_novelty(name, logits, embeddings, truth, folds)
+        novelty = held_out_novelty(name, logits, probe.standardised(of_training), truth, folds)
     choice = choose_calibration(logits, pictures.class_indices, pictures.groups, seed=seed)
     calibrated = np.maximum(choice.calibration.calibrated_logits(logits), -1e3)
     known = _known_pictures(calibrated_probabilities(calibrated, 1.0), pictures, novelty)
@@ -312,12 +310,17 @@ def fit_decision(
 
 
 def _novelty_by_one_fit(
-    name: str, logits: Floats, references: Floats, class_indices: Ints, embeddings: Floats
+    name: str,
+    probe: LinearProbe,
+    references: tuple[NDArray[np.float32], Ints],
+    asked: tuple[NDArray[np.float32], Floats],
 ) -> HeldOutNovelty:
-    """Novelty of held-out pictures, logits (M, K) and embeddings (M, D), by the score on all references (N, D)."""
-    fitted = () if name in LOGIT_SCORES else (EMBEDDING_SCORES[name](references, class_indices),)
-    scores = scores_one_by_one(fitted[0], embeddings) if fitted else LOGIT_SCORES[name](logits)
-    return HeldOutNovelty(scores, np.zeros(len(scores), dtype=np.int64), fitted)
+    """Novelty of held-out pictures, features (M, D) and logits (M, K), by the score on references (N, D), (N,)."""
+    numbers = np.zeros(len(asked[0]), dtype=np.int64)
+    if name in LOGIT_SCORES:
+        return HeldOutNovelty(LOGIT_SCORES[name](asked[1]), numbers, ())
+    fitted = EMBEDDING_SCORES[name](probe.standardised(references[0]), references[1], overwrite=True)
+    return HeldOutNovelty(scores_one_by_one(fitted, probe.standardised(asked[0])), numbers, (fitted,))
 
 
 def _known_pictures(probabilities: Floats, pictures: TrainingSet, novelty: HeldOutNovelty) -> KnownPictures:

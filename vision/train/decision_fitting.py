@@ -20,6 +20,7 @@ from vision.classify.decision import calibrated_probabilities
 from vision.classify.novelty import (
     LOGIT_SCORES,
     EmbeddingScore,
+    FitEmbeddingScore,
     NearestNeighbourScore,
     RelativeMahalanobis,
     StandardisedScore,
@@ -37,9 +38,6 @@ Ints = NDArray[np.int64]
 
 Refit = Callable[[Ints], Floats]
 """Fits the classifier on the given rows and returns its logits (N, K) for all rows."""
-
-FitEmbeddingScore = Callable[[NDArray[np.floating], Ints], EmbeddingScore]
-"""Fits a novelty score on embeddings (R, D) and class indices (R,)."""
 
 EMBEDDING_SCORES: Mapping[str, FitEmbeddingScore] = MappingProxyType(
     {

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from vision.config import Device, Tracker
 from vision.errors import ConfigError, MissingExtraError, nearest_name_hint
@@ -85,6 +87,36 @@ def _check_installed(tracker: Tracker) -> None:
         raise MissingExtraError(
             f"train.trackers: '{tracker}' needs a package that is missing; pip install 'vision[{tracker}]'"
         )
+
+
+@contextmanager
+def mixed_precision(device: torch.device, *, bfloat16: bool) -> Iterator[None]:
+    """Torch's autocast to bfloat16, or nothing; on processors, grouped convolutions stay in single precision.
+
+    There oneDNN takes four times as long for the gradient of a depthwise convolution in bfloat16 as in single
+    precision, which eats up more than the other layers gain (docs/log.md, 2026-11-27).
+    """
+    if not bfloat16:
+        yield
+    elif device.type == "cpu":
+        with torch.autocast("cpu", torch.bfloat16), _GroupedInSinglePrecision():
+            yield
+    else:
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+
+
+class _GroupedInSinglePrecision(TorchFunctionMode):
+    """Convolutions of several groups compute outside autocast."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        groups = args[6] if len(args) > 6 else kwargs.get("groups", 1)
+        if func is not functional.conv2d or groups == 1:
+            return func(*args, **kwargs)
+        images, weight, *rest = args
+        with torch.autocast("cpu", enabled=False):
+            return func(images.float(), weight, *rest, **kwargs)
 
 
 def gathered_rows(accelerator: Accelerator, parts: list[Any]) -> list[Any]:

@@ -205,7 +205,7 @@ class FeatureCache:
             on_progress(len(images) - len(missing))
             self._compute(missing, same_pass, batch_size, on_progress)
             for recipe in same_pass.recipes:
-                found[recipe] = np.stack([np.load(self._path(same_pass, recipe, image)) for image in images])
+                found[recipe] = self._matrix(same_pass, recipe, images)
         return {recipe: found[recipe] for recipe in recipes}
 
     def num_missing(self, images: Sequence[TrainingImage], recipes: Sequence[FeatureRecipe]) -> int:
@@ -224,6 +224,12 @@ class FeatureCache:
             return all(np.load(path, allow_pickle=False).ndim == 1 for path in paths)
         except (OSError, EOFError, ValueError):
             return False
+
+    def _matrix(self, same_pass: _Pass, recipe: FeatureRecipe, images: Sequence[TrainingImage]) -> NDArray[np.float32]:
+        """(N, D), filled row by row: a list of all vectors would take the same memory again."""
+        paths = [self._path(same_pass, recipe, image) for image in images]
+        vector = np.dtype((np.float32, np.load(paths[0]).shape))
+        return np.fromiter(map(np.load, paths), vector, len(paths))
 
     def _compute(
         self,

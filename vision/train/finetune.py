@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from vision.config import FinetuneSettings
 from vision.errors import TrainingError
 from vision.files import whole_file, write_whole_text
-from vision.train.devices import check_backend, gathered_rows, open_accelerator
+from vision.train.devices import check_backend, gathered_rows, mixed_precision, open_accelerator
 from vision.train.draws import Draw, drawn_batches
 from vision.train.losses import ClassRelations, class_losses, logit_adjustment
 from vision.train.probe import nll_at_best_temperature
@@ -148,7 +148,7 @@ def fine_tune(
             on_epoch(figures)
     if not state.history:
         started = time.perf_counter()
-        nll, accuracy = _calibration_figures(tail, calibration, calibration_truth, accelerator)
+        nll, accuracy = _calibration_figures(tail, calibration, calibration_truth, schedule, accelerator)
         figures = EpochFigures(0, math.nan, nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
         state.best_nll = nll if calibration is not None else math.inf
@@ -169,7 +169,7 @@ def fine_tune(
                 break
         if not (math.isfinite(losses[-1]) and run.finish_epoch()):
             raise TrainingError(_nan_message(training, run.waiting_rows, len(losses), epoch, checkpoint))
-        nll, accuracy = _calibration_figures(run.averaged_tail(), calibration, calibration_truth, accelerator)
+        nll, accuracy = _calibration_figures(run.averaged_tail(), calibration, calibration_truth, schedule, accelerator)
         figures = EpochFigures(epoch, float(np.mean(losses)), nll, accuracy, time.perf_counter() - started)
         state.history.append(figures)
         if epoch == 1:
@@ -359,7 +359,7 @@ class _Run:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         one_hot = functional.one_hot(torch.from_numpy(draw.truth), self.tail.classifier.out_features).float()
         targets = share * one_hot[mine] + (1 - share) * one_hot[draw.partners[mine]]
-        with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=self._bfloat16):
+        with mixed_precision(self._accelerator.device, bfloat16=self._bfloat16):
             logits = self._network(inputs)
         losses = class_losses(
             logits.float(), targets.to(logits.device), self._settings, self._relations, self._adjustment
@@ -446,13 +446,14 @@ def _restore(path: Path, run: _Run, state: _State) -> None:
 
 
 def _calibration_figures(
-    tail: Tail, store: ViewStore | None, truth: NDArray[np.int64], accelerator: Accelerator
+    tail: Tail, store: ViewStore | None, truth: NDArray[np.int64], schedule: Schedule, accelerator: Accelerator
 ) -> tuple[float, float]:
     """Loss at the best temperature, and share of right pictures; each process computes its part of the logits."""
     if store is None:
         return math.nan, math.nan
     mine = np.array_split(np.arange(len(truth)), accelerator.num_processes)[accelerator.process_index]
-    vectors = torch.from_numpy(tuned_vectors(tail, store, flip=tail.flip, rows=mine)).to(tail.mean.device)
+    with mixed_precision(accelerator.device, bfloat16=schedule.bfloat16):
+        vectors = torch.from_numpy(tuned_vectors(tail, store, flip=tail.flip, rows=mine)).to(tail.mean.device)
     with torch.inference_mode():
         part = tail.logits(vectors).double().cpu().numpy()
     logits = np.concatenate(gathered_rows(accelerator, [part]))

@@ -54,10 +54,10 @@ def out_of_fold_predictions(
         probe = fit_probe(matrix[train], training.class_indices[train], num_classes, best.strength)
         if tune is None:
             logits, embeddings = probe.logits(matrix[held_out]), probe.standardised(matrix[held_out])
-            references = unit_rows(probe.standardised(matrix[train]))
+            references = probe.unit_embeddings(matrix[train])
         else:
             logits, embeddings, of_train = tune(best.recipe, probe, train, held_out, seed)
-            references = unit_rows(of_train)
+            references = unit_rows(of_train).astype(np.float32)
         probabilities = calibrated_probabilities(logits, best.temperature)
         for position, row in enumerate(held_out):
             nearest = _nearest_of(embeddings[position], references, train, training)
@@ -85,21 +85,23 @@ def try_all(
 ) -> list[Candidate]:
     """Every candidate on some rows of the training set, best first."""
     chosen_rows = np.asarray(rows)
+    is_all = np.array_equal(chosen_rows, np.arange(len(training.images)))
     return try_candidates(
-        {recipe: matrix[chosen_rows] for recipe, matrix in features.items()},
+        features,
         training.class_indices[chosen_rows],
         [training.groups[row] for row in chosen_rows],
         num_classes,
         strengths=config.train.strengths,
         num_folds=config.train.inner_folds,
         seed=seed,
+        rows=None if is_all else chosen_rows,
     )
 
 
 def _nearest_of(
-    embedding: NDArray[np.float64], references: NDArray[np.float64], rows: NDArray[np.int64], training: TrainingSet
+    embedding: NDArray[np.float64], references: NDArray[np.float32], rows: NDArray[np.int64], training: TrainingSet
 ) -> tuple[NearestImage, ...]:
-    similarities = nearest_similarities(embedding, references.astype(np.float32))
+    similarities = nearest_similarities(embedding, references)
     nearest = []
     for position in np.argsort(-similarities, kind="stable")[:NUM_NEAREST]:
         values = training.table.row(int(rows[position]), named=True)

@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
+from vision.classify.novelty import row_blocks, standardised
 from vision.train.features import FeatureRecipe
 from vision.train.folds import group_folds
 
@@ -39,7 +40,14 @@ class LinearProbe:
 
     def standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, D) with the training features' mean 0 and deviation 1."""
-        return (features - self.mean) / self.scale
+        return standardised(features, self.mean, self.scale)
+
+    def unit_embeddings(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D) standardised, every row at length 1: as pictures are compared with each other."""
+        unit = np.empty(features.shape, np.float32)
+        for rows in row_blocks(len(features)):
+            unit[rows] = unit_rows(self.standardised(features[rows]))
+        return unit
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K)."""
@@ -97,12 +105,15 @@ def fit_probe(
         strength: C, on features divided by the square root of D.
         weights: (N,) how much each picture counts; all alike by default.
     """
-    exact = features.astype(np.float64)
-    mean = np.average(exact, axis=0, weights=weights)
-    scale = np.sqrt(np.average((exact - mean) ** 2, axis=0, weights=weights))
+    rows = features.astype(np.float64)  # (N, D), the one matrix that is held in double precision
+    mean = np.average(rows, axis=0, weights=weights)
+    rows -= mean
+    scale = np.sqrt(np.average(np.square(rows, out=rows), axis=0, weights=weights))
     scale = np.where(scale > 1e-9, scale, 1.0)
     norm = np.sqrt(features.shape[1])
-    rows = (exact - mean) / scale / norm  # (N, D)
+    np.subtract(features, mean, out=rows)
+    rows /= scale
+    rows /= norm
     basis = None
     if rows.shape[0] < rows.shape[1]:
         basis = np.linalg.svd(rows, full_matrices=False)[2]  # (N, D)
@@ -180,17 +191,29 @@ def try_candidates(
     strengths: Sequence[float],
     num_folds: int,
     seed: int,
+    rows: NDArray[np.int64] | None = None,
 ) -> list[Candidate]:
     """Every recipe with every strength, judged on held-out groups of the given pictures.
+
+    Args:
+        features: Matrices, for each recipe (N, D).
+        class_indices: (N,).
+        groups: N names; never divided between fitting and judging.
+        num_classes: K.
+        strengths: Values of C.
+        num_folds: Folds that groups are held out in.
+        seed: Of the folds.
+        rows: The given pictures' rows in matrices that have others too; N rows by default.
 
     Returns:
         Best first: by likelihood of the truth, which on few pictures is less noisy than the count of right answers.
     """
     folds = group_folds(class_indices, groups, num_folds, seed)
     candidates = []
-    for recipe, rows in features.items():
+    for recipe, matrix in features.items():
+        given = matrix if rows is None else matrix[rows]  # a copy: of one recipe at a time
         for strength in strengths:
-            logits, learnable = held_out_logits(rows, class_indices, folds, num_classes, strength)
+            logits, learnable = held_out_logits(given, class_indices, folds, num_classes, strength)
             temperature = fit_temperature(logits[learnable], class_indices[learnable])
             accuracy = float((learnable & (logits.argmax(axis=1) == class_indices)).mean())
             nll = _nll(logits[learnable] / temperature, class_indices[learnable])

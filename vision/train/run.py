@@ -35,8 +35,8 @@ from vision.train.run_folder import (
     ENVIRONMENT_FILE,
     METRICS_FILE,
     OUT_OF_FOLD_FILE,
-    SCHEDULES_FILE,
     MetricsLog,
+    remove_working_state,
 )
 from vision.train.training_set import PreparedRun, TrainingSet
 from vision.train.tuner import Tuner, planned_schedule
@@ -177,11 +177,10 @@ def train_run(
     with accelerator.main_process_first() if accelerator is not None else nullcontext():
         features = cache.features(images, plan.recipes, batch_size=config.train.batch_size, on_progress=on_progress)
     of_training = {recipe: rows[: len(training.images)] for recipe, rows in features.items()}
-    of_calibration = {recipe: rows[len(training.images) :] for recipe, rows in features.items()}
 
     tuner = None
     if accelerator is not None:
-        tuner = Tuner(prepared, plan.backbones, cache_folder, accelerator, tell, on_views, run_dir / SCHEDULES_FILE)
+        tuner = Tuner(prepared, plan.backbones, cache_folder, accelerator, tell, on_views, run_dir)
     out_of_fold_path = None
     if config.train.folds:
         tell(f"out-of-fold predictions, {config.train.folds} folds")
@@ -200,21 +199,20 @@ def train_run(
     for candidate in candidates:
         log.write("candidate", **_candidate_dict(candidate))
     tell(f"chosen: {best.recipe}, C = {best.strength:g}; {best.accuracy:.1%} right in cross-validation")
-    probe = fit_probe(of_training[best.recipe], training.class_indices, len(prepared.classes), best.strength)
-    backbone, fitted_features, calibration_features = (
-        plan.backbones[best.recipe.backbone],
-        of_training[best.recipe],
-        of_calibration[best.recipe],
-    )
+    untuned, calibration_features = np.split(features[best.recipe], [len(training.images)])
+    del features, of_training  # those of the other candidates take memory for nothing
+    probe = fit_probe(untuned, training.class_indices, len(prepared.classes), best.strength)
+    backbone, fitted_features = plan.backbones[best.recipe.backbone], untuned
     tuned_trials: list[NoveltyTrial] = []
     if tuner is not None and accelerator is not None:
         with tracked(accelerator, config.name, config.model_dump(mode="json")):
             network = tuner.tune(
                 best.recipe, probe, checkpoint=run_dir / CHECKPOINT_FILE, log=log, curves=run_dir / "curves"
             )
-        tuned_trials = _tuned_novelty(prepared, tuner, best, of_training[best.recipe], tell)
+        tuned_trials = _tuned_novelty(prepared, tuner, best, untuned, tell)
         backbone, probe = network.backbone, network.probe
         fitted_features, calibration_features = network.of_training, network.of_calibration
+        tuner = None  # its views are mapped into memory
     if not is_first:
         assert accelerator is not None
         accelerator.wait_for_everyone()
@@ -228,7 +226,7 @@ def train_run(
         best.strength,
         fitted_features,
         calibration_features,
-        untuned=of_training[best.recipe] if tuner is not None else None,
+        untuned=untuned if is_tuned else None,
         tuned_trials=tuned_trials,
     )
     log.write(
@@ -244,7 +242,7 @@ def train_run(
     tell("writing the bundle")
     bundle = write_bundle(prepared, backbone, best, probe, calibration, decision, fitted_features, run_dir / BUNDLE_DIR)
     log.write("bundle", digest=bundle.digest)
-    (run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+    remove_working_state(run_dir)
     if accelerator is not None:
         accelerator.wait_for_everyone()
     return TrainingResult(bundle, candidates, out_of_fold_path)

@@ -27,6 +27,8 @@ METRICS_FILE = "metrics.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 SCHEDULES_FILE = "schedules.json"
 CHECKPOINT_FILE = "checkpoint.pt"
+FOLDS_DIR = "folds"
+"""What was tuned on parts of the training pictures, until the bundle is whole."""
 BUNDLE_DIR = "bundle"
 OUT_OF_FOLD_FILE = "out_of_fold/predictions.parquet"
 
@@ -125,8 +127,14 @@ def finished_bundle(run_dir: Path) -> Bundle | None:
     if not (run_dir / BUNDLE_DIR / INFO_FILE).exists():  # the last file that is written
         return None
     bundle = load_bundle(run_dir / BUNDLE_DIR)
-    (run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+    remove_working_state(run_dir)
     return bundle
+
+
+def remove_working_state(run_dir: Path) -> None:
+    """Remove what only a run that is not finished goes on from."""
+    (run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / FOLDS_DIR, ignore_errors=True)
 
 
 def _check_inputs(path: Path, inputs: Mapping[str, str]) -> None:

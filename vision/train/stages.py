@@ -158,6 +158,8 @@ class Tail(ProbeModule):
         self.norm_statistics = norm_statistics
         self.take_probe(replace(probe, bias=np.maximum(probe.bias, _LEAST_BIAS)))
         self.requires_grad_(True)
+        # Whatever was done with the network before: another layout rounds otherwise, and a run would not repeat.
+        self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Tail:
         """Training mode, in which the norms' statistics stay as they are unless asked otherwise."""
@@ -167,6 +169,12 @@ class Tail(ProbeModule):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+    def freeze_depthwise(self) -> None:
+        """Leave the weights of depthwise convolutions as they are."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                module.weight.requires_grad_(False)
 
     def vectors(self, inputs: torch.Tensor) -> torch.Tensor:
         """What the frozen part handed on, as vectors (N, D)."""
@@ -241,6 +249,8 @@ def build_tail(
         norm_statistics=settings.norm_statistics,
         attention_pooling=settings.attention_pooling,
     )
+    if settings.freeze_depthwise:
+        tail.freeze_depthwise()
     if strategy == "lora":
         add_adapters(tail.stages, settings, backbone.name, seed=seed)
     return tail

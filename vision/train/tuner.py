@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,13 +12,13 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from vision.files import write_whole_text
+from vision.files import whole_file, write_whole_text
 from vision.train.backbones import Backbone
 from vision.train.devices import from_first_process, open_accelerator
 from vision.train.features import FeatureRecipe
 from vision.train.finetune import EpochFigures, Schedule
 from vision.train.probe import LinearProbe
-from vision.train.run_folder import MetricsLog
+from vision.train.run_folder import FOLDS_DIR, SCHEDULES_FILE, MetricsLog
 from vision.train.training_set import PreparedRun
 from vision.train.tuning import (
     PreparedViews,
@@ -43,13 +44,15 @@ class Tuner:
         accelerator: Accelerator | None = None,
         tell: Tell = lambda text: None,
         on_views: Callable[[int], None] = lambda count: None,
-        schedules: Path | None = None,
+        run_dir: Path | None = None,
     ) -> None:
         """Without an accelerator, this process on the device that the settings name.
 
-        `schedules` is a file that keeps what `auto` chose, so that a run that is resumed trains as it began.
+        In `run_dir` is kept what `auto` chose and what was tuned on parts of the pictures, so that a run that is
+        resumed trains as it began, and nothing twice.
         """
-        self._schedules = schedules
+        self._schedules = run_dir / SCHEDULES_FILE if run_dir is not None else None
+        self._folds_dir = run_dir / FOLDS_DIR if run_dir is not None else None
         self._prepared, self._backbones, self._cache_folder = prepared, backbones, cache_folder
         self._accelerator = open_accelerator(prepared.config.train.device) if accelerator is None else accelerator
         self._tell, self._on_views = tell, on_views
@@ -114,6 +117,11 @@ class Tuner:
         seed: int,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Logits of held-out rows, and embeddings of these and of the training rows."""
+        kept = self._folds_dir / f"{_key_of(recipe, probe, train, held_out, seed)}.npz" if self._folds_dir else None
+        if kept is not None and from_first_process(self._accelerator, kept.exists()):
+            self._tell(f"tuned before on {len(train)} pictures without {len(held_out)}")
+            with np.load(kept) as arrays:
+                return arrays["logits"], arrays["of_held_out"], arrays["of_train"]
         views = self._views_of(recipe, probe)
         seconds: list[float] = []
 
@@ -125,7 +133,7 @@ class Tuner:
                     f"loss {figures.loss:.3f}, {sum(seconds):.0f} s"
                 )
 
-        return tune_fold(
+        logits, of_held_out, of_train = tune_fold(
             self._prepared,
             self._backbones[recipe.backbone],
             recipe,
@@ -137,6 +145,10 @@ class Tuner:
             accelerator=self._accelerator,
             on_epoch=on_epoch,
         )
+        if kept is not None and self._accelerator.is_main_process:
+            with whole_file(kept) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, logits=logits, of_held_out=of_held_out, of_train=of_train)
+        return logits, of_held_out, of_train
 
     def _views_of(self, recipe: FeatureRecipe, probe: LinearProbe) -> PreparedViews:
         if recipe not in self._views:
@@ -169,6 +181,16 @@ class Tuner:
         if path is not None and self._accelerator.is_main_process:
             write_whole_text(path, json.dumps({**kept, name: asdict(schedule)}, indent=1) + "\n")
         return schedule
+
+
+def _key_of(
+    recipe: FeatureRecipe, probe: LinearProbe, train: NDArray[np.int64], held_out: NDArray[np.int64], seed: int
+) -> str:
+    """Names all that decides what is tuned on a part of a run's pictures, beside the run's own settings and inputs."""
+    digest = hashlib.sha256(f"{recipe} {seed} {len(train)}".encode())
+    for array in (train, held_out, probe.mean, probe.scale, probe.weight, probe.bias):
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:24]
 
 
 def planned_schedule(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vision.config import FinetuneSettings, Strategy
 from vision.files import whole_file
 from vision.train.backbones import Backbone
+from vision.train.devices import mixed_precision
 from vision.train.features import FeatureRecipe, TrainingImage
 from vision.train.finetune import EpochFigures, Schedule, Tuned, fine_tune, tuned_vectors
 from vision.train.lora import adaptable_cuts
@@ -33,7 +34,8 @@ from vision.train.views import FreshViews, FrozenPart, ViewSource, ViewStore, st
 DEFAULT_EPOCHS = 20
 DEFAULT_VIEWS = 6
 _FEWEST_EPOCHS, _FEWEST_VIEWS = 10, 3
-_TIMED_IMAGES = 8
+_TIMED_IMAGES, _TIMED_BATCH = 8, 16
+"""Of a step that is timed to choose the depth, and at most to compare precisions, which differ more in batches."""
 _PROCESSOR = torch.device("cpu")
 
 
@@ -294,7 +296,9 @@ def choose_schedule(
     why = ""
     if settings.from_stage == "auto" and fits:
         why = "; the deepest that fits" if cut else "; the whole network fits"
-    bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and timing.is_bfloat16_faster(cut))
+    bfloat16 = settings.precision == "bfloat16" or (
+        settings.precision == "auto" and timing.is_bfloat16_faster(cut, batch_size)
+    )
     reasons = (
         f"{said(cut, bfloat16=bfloat16)}: about {total_s(cut):.0f} s of {budget_s:.0f} s"
         + (why if fits else "; more than the budget, and nothing is left to leave out"),
@@ -303,8 +307,11 @@ def choose_schedule(
 
 
 def _batch_size(num_training: int) -> int:
-    """32, or of fewer than 320 pictures the power of two that gives ten steps an epoch or more, 8 at least."""
-    return min(32, max(8, 1 << int(math.log2(max(num_training / 10, 1)))))
+    """32, or of fewer than 1,600 pictures the power of two that gives fifty steps an epoch or more, 8 at least.
+
+    On 432 look-alikes batches of 8, 16 and 32 gave 0.681, 0.649 and 0.614 in as many epochs (docs/log.md, 2026-11-27).
+    """
+    return min(32, max(8, 1 << int(math.log2(max(num_training / 50, 1)))))
 
 
 class _Timing:
@@ -322,31 +329,33 @@ class _Timing:
         self._backbone, self._recipe, self._probe, self._settings = backbone, recipe, probe, settings
         self._strategy: Strategy = strategy
         self._device = device
-        self._of_tail: dict[tuple[int, bool], float] = {}
+        self._of_tail: dict[tuple[int, int, bool], float] = {}
 
     @cached_property
     def frozen_s(self) -> float:
         """Seconds a view for the whole network in eager torch: more than the frozen part will take in onnxruntime."""
         return _frozen_seconds(self._backbone, self._recipe, self._device)
 
-    def tail_s(self, cut: int, *, bfloat16: bool = False) -> float:
-        """Seconds a picture for one training step of the stages from `cut` on."""
-        if (cut, bfloat16) not in self._of_tail:
-            self._of_tail[cut, bfloat16] = _tail_seconds(
+    def tail_s(self, cut: int, num_images: int = _TIMED_IMAGES, *, bfloat16: bool = False) -> float:
+        """Seconds a picture for one training step, on so many, of the stages from `cut` on."""
+        if (cut, num_images, bfloat16) not in self._of_tail:
+            self._of_tail[cut, num_images, bfloat16] = _tail_seconds(
                 self._backbone,
                 self._recipe,
                 self._probe,
                 self._settings,
                 self._strategy,
                 cut,
+                num_images,
                 self._device,
                 bfloat16=bfloat16,
             )
-        return self._of_tail[cut, bfloat16]
+        return self._of_tail[cut, num_images, bfloat16]
 
-    def is_bfloat16_faster(self, cut: int) -> bool:
+    def is_bfloat16_faster(self, cut: int, batch_size: int) -> bool:
         """Whether half precision is worth it; on some processors it is slower."""
-        return self.tail_s(cut, bfloat16=True) < 0.9 * self.tail_s(cut)
+        num_images = min(batch_size, _TIMED_BATCH)
+        return self.tail_s(cut, num_images, bfloat16=True) < 0.9 * self.tail_s(cut, num_images)
 
 
 def _tail_seconds(
@@ -356,13 +365,14 @@ def _tail_seconds(
     settings: FinetuneSettings,
     strategy: Strategy,
     cut: int,
+    num_images: int,
     device: torch.device,
     *,
     bfloat16: bool,
 ) -> float:
     tail = build_tail(backbone, recipe, cut, probe, settings, strategy, seed=0).train()
     tail.to(device).to(memory_format=torch.channels_last)
-    inputs = torch.zeros(_TIMED_IMAGES, 3, recipe.input_px, recipe.input_px)
+    inputs = torch.zeros(num_images, 3, recipe.input_px, recipe.input_px)
     with torch.inference_mode():
         for stage in stages_of(backbone)[:cut]:
             inputs = stage(inputs)
@@ -370,12 +380,12 @@ def _tail_seconds(
     best = np.inf
     for _ in range(3):
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        with mixed_precision(device, bfloat16=bfloat16):
             loss = tail(inputs).float().square().mean()
         loss.backward()
         float(loss.detach())  # waits for a GPU to be done
         best = min(best, time.perf_counter() - started)
-    return float(best) / _TIMED_IMAGES
+    return float(best) / num_images
 
 
 @torch.inference_mode()

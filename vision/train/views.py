@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
 from collections import deque
@@ -88,6 +89,7 @@ class ViewStore:
         chosen = np.empty(shape, np.float32)
         for position, (row, view) in enumerate(zip(rows, views, strict=True)):
             chosen[position] = self.outputs[row, view]
+        _let_go(self.outputs)
         return torch.from_numpy(chosen)
 
     def maps(self, batch: torch.Tensor) -> torch.Tensor:
@@ -261,6 +263,7 @@ def stored_views(
             faults.append(str(array))
             continue
         outputs[row] = frozen(array).astype(np.float16)
+        _let_go(outputs)
         done[row] = 1  # after its content: a kill in between has the row computed again
         on_progress(1)
     if faults:
@@ -331,6 +334,13 @@ def _augmented_input(
     mean = np.array(preprocessing.mean, np.float32)[:, None, None]
     deviation = np.array(preprocessing.std, np.float32)[:, None, None]
     return ((changed.transpose(2, 0, 1).astype(np.float32) / 255 - mean) / deviation).astype(np.float32)
+
+
+def _let_go(array: NDArray[Any]) -> None:
+    """Give back the memory of what was read or written through a map; the system's cache of the disk still has it."""
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
