@@ -44,7 +44,6 @@ _FAR_FINETUNE: dict[str, Any] = {
     "learning_rate": 2e-3,
     "layer_decay": 1.0,
     "ema": 0.9,
-    "label_smoothing": 0.1,
     "norm_statistics": True,
     "restart": True,
 }
