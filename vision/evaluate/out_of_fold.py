@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vision.bundle import CARD_FILE, Bundle
 from vision.data.manifest import Manifest, groups_of, parse_box
 from vision.evaluate.evaluation import DataSource, Evaluation, PictureFigures
-from vision.evaluate.near_duplicates import ThumbnailOf, near_duplicate_figures, thumbnails_from_files
+from vision.evaluate.near_duplicates import near_duplicate_figures, thumbnails_from_files
 from vision.evaluate.outputs import write_evaluation
 from vision.evaluate.picture_properties import PICTURE_COLUMNS, picture_properties
 from vision.evaluate.pixel_neighbours import nearest_by_pixels
@@ -47,9 +48,9 @@ def evaluate_out_of_fold(
     paths = [manifest.image_path(name) for name in table["file_name"]]
     boxes = [parse_box(box) if box else None for box in table["box"]]
     groups, preprocessing, labels = groups_of(table), bundle.info.preprocessing, table["true_label"].to_list()
-    thumbnail_of = thumbnails_from_files(paths, preprocessing, boxes)
+    thumbnails = list(map(thumbnails_from_files(paths, preprocessing, boxes), range(len(paths))))
     measured = picture_properties(paths, boxes).select(PICTURE_COLUMNS)
-    by_pixels = pl.Series("nearest_by_pixels", _nearest_of_other_groups(thumbnail_of, groups, labels), dtype=pl.String)
+    by_pixels = pl.Series("nearest_by_pixels", _nearest_of_other_groups(thumbnails, groups, labels), dtype=pl.String)
     table = table.with_columns(by_pixels, *measured.get_columns())
     own = predictions_table([]).columns
     save_predictions(read_rows(table), path, extra_columns=table.drop(own, strict=False))
@@ -65,7 +66,7 @@ def evaluate_out_of_fold(
         seed=seed,
         of_pictures=PictureFigures(
             audit_shortcuts(paths, labels, groups, boxes=boxes, box_margin=preprocessing.box_margin),
-            near_duplicate_figures(table, groups, others, bundle.info.classes, thumbnail_of),
+            near_duplicate_figures(table, groups, others, bundle.info.classes, thumbnails.__getitem__),
         ),
         data=DataSource.of(manifest, "train"),
         notes=NOTES,
@@ -74,10 +75,9 @@ def evaluate_out_of_fold(
 
 
 def _nearest_of_other_groups(
-    thumbnail_of: ThumbnailOf, groups: Sequence[str], labels: Sequence[str]
+    thumbnails: Sequence[NDArray[np.uint8] | None], groups: Sequence[str], labels: Sequence[str]
 ) -> list[str | None]:
     """Class of the picture of another group that is most alike pixel by pixel, be it of the same fold or not."""
-    thumbnails = [thumbnail_of(row) for row in range(len(labels))]
     rows = [row for row, thumbnail in enumerate(thumbnails) if thumbnail is not None]
     if not rows:
         return [None] * len(labels)

@@ -5,14 +5,14 @@ N pictures, R training pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def nearest_by_pixels(
-    thumbnails: Sequence[NDArray[np.uint8] | None],
+    thumbnails: Iterable[NDArray[np.uint8] | None],
     known: NDArray[np.uint8],
     classes: Sequence[str],
     *,

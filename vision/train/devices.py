@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,9 @@ def mixed_precision(device: torch.device, *, bfloat16: bool) -> Iterator[None]:
     There oneDNN takes four times as long for the gradient of a depthwise convolution in bfloat16 as in single
     precision, which eats up more than the other layers gain (docs/log.md, 2026-11-27).
     """
-    if not bfloat16:
+    grouped = _GroupedInSinglePrecision() if bfloat16 and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), grouped:
         yield
-    elif device.type == "cpu":
-        with torch.autocast("cpu", torch.bfloat16), _GroupedInSinglePrecision():
-            yield
-    else:
-        with torch.autocast(device.type, torch.bfloat16):
-            yield
 
 
 class _GroupedInSinglePrecision(TorchFunctionMode):

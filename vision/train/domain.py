@@ -21,10 +21,11 @@ from vision.config import AugmentationSettings, Config, FeatureSettings, Finetun
 from vision.data.images import decode_image
 from vision.data.preprocessing import load_thumbnail
 from vision.errors import ConfigError
+from vision.evaluate.pixel_neighbours import nearest_by_pixels
 from vision.train.backbones import load_backbones
 from vision.train.features import FeatureCache, TrainingImage, feature_recipes
 from vision.train.folds import group_folds
-from vision.train.probe import held_out_logits, unit_rows
+from vision.train.probe import held_out_logits
 from vision.train.training_set import PreparedRun
 
 MIDDLES = (1.0, 0.7, 0.5, 0.35)
@@ -180,10 +181,9 @@ def _changes(before: Config, after: Config) -> list[str]:
 
 def _neighbour_accuracy(thumbnails: NDArray[np.uint8], truth: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
     """Share of pictures whose most similar picture of another group is of their class."""
-    pixels = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
-    unit = unit_rows(pixels - pixels.mean(axis=1, keepdims=True))
-    similarities = np.where(groups[:, None] == groups, -np.inf, unit @ unit.T)
-    return float((truth[similarities.argmax(axis=1)] == truth).mean())
+    labels, names = truth.astype(np.str_).tolist(), groups.astype(np.str_).tolist()
+    nearest = nearest_by_pixels(thumbnails, thumbnails, labels, groups=names, known_groups=names)
+    return float(np.mean([found == label for found, label in zip(nearest, labels, strict=True)]))
 
 
 def _side_px(images: list[TrainingImage]) -> int:

@@ -314,7 +314,7 @@ class _Run:
         self.tail, self._settings, self._accelerator = tail, settings, accelerator
         self._bfloat16 = schedule.bfloat16
         self._relations = relations.to(accelerator.device)
-        tail.to(accelerator.device).to(memory_format=torch.channels_last)
+        tail.to(accelerator.device)
         groups = tail.parameter_groups(settings.learning_rate, settings.layer_decay, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         network: nn.Module = accelerator.prepare_model(tail)

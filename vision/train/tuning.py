@@ -371,7 +371,7 @@ def _tail_seconds(
     bfloat16: bool,
 ) -> float:
     tail = build_tail(backbone, recipe, cut, probe, settings, strategy, seed=0).train()
-    tail.to(device).to(memory_format=torch.channels_last)
+    tail.to(device)
     inputs = torch.zeros(num_images, 3, recipe.input_px, recipe.input_px)
     with torch.inference_mode():
         for stage in stages_of(backbone)[:cut]:
