@@ -7,9 +7,10 @@ from pathlib import Path
 
 import benchmark_training
 import measure_options
+import numpy as np
 import pytest
 import torch
-from benchmark_training import _Pictures, _plain_loader, _plain_network
+from benchmark_training import _Ours, _Pictures, _plain_loader, _plain_network
 from drawings import write_drawings
 
 from vision.config import Config, load_config
@@ -58,3 +59,17 @@ def test_the_plain_loop_reads_every_picture_once_an_epoch_varied_anew_by_two_wor
     assert truth == prepared.training.class_indices[20]
     assert first.shape == (3, 64, 64)
     assert not torch.equal(first, again)
+
+
+def test_the_benchmark_tells_the_epoch_that_is_as_good_or_by_how_much_the_best_one_is_worse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    right, wrong = np.ones(4, bool), np.array([True, True, False, False])
+    ours = _Ours([Path()] * 4, np.zeros(4, int), np.array([0, 0, 1, 1]), right, 10.0)
+    ours.tell("a loop", 3, [(20.0, wrong), (40.0, right)])
+    assert "a loop: 40 s to 1.000, 3 epochs; 4.0 times" in capsys.readouterr().out
+    ours.tell("a loop", 3, [(20.0, wrong), (40.0, ~right), (60.0, wrong)])
+    told = capsys.readouterr().out
+    assert "0.500 at best in 60 s" in told
+    assert "not 1.000: more than 6.0 times" in told
+    assert "0.500 (0.000 to 1.000) better" in told

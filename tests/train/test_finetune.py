@@ -43,7 +43,6 @@ from vision.train.run import plan_run, train_run
 from vision.train.stages import Tail, build_tail, stages_of, tap_stages, tuned_backbone
 from vision.train.training_set import PreparedRun, prepare_run
 from vision.train.tuner import Tuner
-from vision.train.tuning import choose_schedule
 from vision.train.views import FIRST_AUGMENTED, FreshViews, FrozenPart, ViewSource, ViewStore, stored_views
 
 RECIPE = FeatureRecipe("resnet10t", 64, "final", "avg", True, "pad", 0.1)
@@ -549,41 +548,6 @@ def test_relations_come_from_the_taxonomy() -> None:
     assert relations.family_of[0] == relations.family_of[1] != relations.family_of[2]
     assert relations.look_alikes[0, 1] == 1
     assert relations.look_alikes.diagonal().sum() == 0
-
-
-def test_a_smaller_budget_does_not_train_more(backbone: Backbone, probe: LinearProbe) -> None:
-    auto = FinetuneSettings()
-    rich = choose_schedule(backbone, RECIPE, probe, auto, 3600.0, 40, 10)
-    poor = choose_schedule(backbone, RECIPE, probe, auto, 0.001, 40, 10)
-    assert rich.from_stage < poor.from_stage
-    assert rich.epochs > poor.epochs
-    assert rich.views > poor.views
-    assert "more than the budget" in poor.reasons[0]
-    fixed = choose_schedule(backbone, RECIPE, probe, FinetuneSettings(from_stage=4, epochs=3, views=1), 60, 40, 10)
-    assert (fixed.from_stage, fixed.epochs, fixed.views) == (4, 3, 1)
-
-
-def test_a_schedule_that_is_settled_is_not_timed_unless_an_estimate_is_wanted(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blank = LinearProbe.blank(512, 4)
-    settled = FinetuneSettings(from_stage=4, epochs=3, views=1, precision="float32")
-    assert "about" in choose_schedule(backbone, RECIPE, blank, settled, 60, 40, 10).reasons[0]
-    monkeypatch.setattr("vision.train.tuning._Timing.tail_s", None)
-    untimed = choose_schedule(backbone, RECIPE, blank, settled, 60, 40, 10, with_estimate=False)
-    assert (untimed.from_stage, untimed.epochs, untimed.views) == (4, 3, 1)
-    assert "about" not in untimed.reasons[0]
-
-
-@pytest.mark.parametrize(("num_training", "expected"), [(60, 8), (432, 8), (936, 16), (1_600, 32), (100_000, 32)])
-def test_batches_are_smaller_where_pictures_are_few(backbone: Backbone, num_training: int, expected: int) -> None:
-    settings = FinetuneSettings(from_stage=4, epochs=3, views=1, precision="float32")
-    blank = LinearProbe.blank(512, 4)
-    chosen = choose_schedule(backbone, RECIPE, blank, settings, 60, num_training, 10, with_estimate=False)
-    assert chosen.batch_size == expected
-    fixed = settings.model_copy(update={"batch_size": 5})
-    chosen = choose_schedule(backbone, RECIPE, blank, fixed, 60, num_training, 10, with_estimate=False)
-    assert chosen.batch_size == 5
 
 
 def test_a_resumed_run_keeps_the_schedule_that_it_began_with(

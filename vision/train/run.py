@@ -104,7 +104,7 @@ def plan_run(prepared: PreparedRun, cache_folder: Path, *, with_schedule: bool =
     fine_tuning: tuple[str, ...] = ()
     if with_schedule and config.train.strategy != "probe":
         recipe = recipes[0]
-        schedule = planned_schedule(prepared, backbones[recipe.backbone], recipe, sizes[recipe])
+        schedule = planned_schedule(prepared, backbones[recipe.backbone], recipe, sizes[recipe], cache_folder)
         fine_tuning = (*schedule.reasons, _room_for_views(prepared, backbones, recipe, schedule, cache_folder))
     warnings = tuple(unused_settings(config))
     return TrainingPlan(backbones, recipes, num_to_see, num_passes, seconds, feature_bytes, fine_tuning, warnings)

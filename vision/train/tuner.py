@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from vision.train.features import FeatureRecipe
 from vision.train.finetune import EpochFigures, Schedule
 from vision.train.probe import LinearProbe
 from vision.train.run_folder import FOLDS_DIR, SCHEDULES_FILE, MetricsLog
+from vision.train.scheduling import choose_schedule, seconds_a_view
 from vision.train.training_set import PreparedRun
 from vision.train.tuning import (
     PreparedViews,
     TunedNetwork,
-    choose_schedule,
     prepare_views,
     save_curves,
     tune_fold,
@@ -176,7 +177,7 @@ class Tuner:
         if name in kept:
             return Schedule(**{**kept[name], "reasons": tuple(kept[name]["reasons"])})
         schedule = planned_schedule(
-            self._prepared, backbone, recipe, num_features, self._accelerator, with_estimate=False
+            self._prepared, backbone, recipe, num_features, self._cache_folder, self._accelerator, with_estimate=False
         )
         if path is not None and self._accelerator.is_main_process:
             write_whole_text(path, json.dumps({**kept, name: asdict(schedule)}, indent=1) + "\n")
@@ -198,6 +199,7 @@ def planned_schedule(
     backbone: Backbone,
     recipe: FeatureRecipe,
     num_features: int,
+    cache_folder: Path,
     accelerator: Accelerator | None = None,
     *,
     with_estimate: bool = True,
@@ -209,6 +211,7 @@ def planned_schedule(
         backbone: The network.
         recipe: The features.
         num_features: D of the recipe.
+        cache_folder: Where the frozen part's graph is kept between runs.
         accelerator: Processes and device; by default this process on the device that the settings name.
         with_estimate: Time the training also where the settings leave nothing open.
     """
@@ -222,6 +225,15 @@ def planned_schedule(
         config.train.budget_s,
         len(prepared.training.images),
         len(prepared.calibration.images),
+        partial(
+            seconds_a_view,
+            backbone=backbone,
+            recipe=recipe,
+            images=prepared.training.images,
+            augmentation=config.augment,
+            folder=cache_folder / "views",
+            device=accelerator.device,
+        ),
         strategy=config.train.strategy,
         num_tunings=1 + config.train.folds + prepared.num_novelty_tunings,
         num_processes=accelerator.num_processes,
