@@ -146,12 +146,14 @@ class FinetuneSettings(_Settings):
     """Whether the pictures are like those that the network was pretrained on. `auto` compares pixels with frozen
     features on training pictures; for `far` the settings that are left open here change: see docs/guide.md."""
     from_stage: Auto | Annotated[StrictInt, Field(ge=0)] = "auto"
-    """First stage that is trained; 0 trains the whole network. Those before it run once a view."""
+    """First stage that is trained; 0 trains the whole network. Those before it run once a view. `auto` trains the later
+    half of the network, of 2,000 pictures or more as much as fits."""
     views: Auto | Literal["fresh"] | Annotated[StrictInt, Field(ge=0, le=64)] = "auto"
-    """Augmented views of each picture that are kept on disk; 0 trains on the picture and its mirror image. `fresh`
-    keeps none and makes new ones in every epoch, for machines with many cores or a GPU."""
+    """Augmented views of each picture that are kept on disk; 0 trains on the picture and its mirror image, `auto` takes
+    3. `fresh` keeps none and makes new ones in every epoch, for machines with many cores or a GPU."""
     epochs: Auto | Annotated[StrictInt, Field(ge=1)] = "auto"
-    """Passes over the training pictures, each with one view of every picture."""
+    """Passes over the training pictures, each with one view of every picture. `auto` takes 10 to 40, of many pictures
+    from 2 on."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the trained part; `auto` takes the one that is faster on this machine."""
     freeze_depthwise: bool = False

@@ -46,20 +46,20 @@ def _chosen(backbone: Backbone, budget_s: float, num_training: int = 400, **sett
 @pytest.mark.parametrize(
     ("budget_s", "expected"),
     [
-        (1, (4, 10, 3)),  # stage 4, 10 epochs, 3 views: 400 * (0.01 * 5 + 0.005 * 10) = 40 s
-        (41, (4, 10, 3)),
-        (61, (3, 10, 3)),  # one stage more: 0.01 a step
-        (101, (3, 20, 3)),
-        (181, (3, 40, 3)),
-        (193, (3, 40, 6)),
-        (10_000, (3, 40, 6)),  # deeper than half of five stages has not paid on few pictures
+        (1, (4, 10)),  # stage 4, 10 epochs: 400 * (0.01 * 5 views + 0.005 * 10) = 40 s
+        (41, (4, 10)),
+        (61, (3, 10)),  # one stage more: 0.01 s a picture and epoch
+        (101, (3, 20)),
+        (181, (3, 40)),
+        (10_000, (3, 40)),  # of few pictures never deeper than half of the five stages
     ],
 )
-def test_more_time_goes_first_to_depth_then_to_epochs_then_to_views(
-    backbone: Backbone, budget_s: float, expected: tuple[int, int, int]
+def test_more_time_goes_first_to_depth_then_to_epochs(
+    backbone: Backbone, budget_s: float, expected: tuple[int, int]
 ) -> None:
     schedule = _chosen(backbone, budget_s)
-    assert (schedule.from_stage, schedule.epochs, schedule.views) == expected
+    assert (schedule.from_stage, schedule.epochs) == expected
+    assert schedule.views == 3
     assert schedule.bfloat16
 
 
@@ -68,9 +68,9 @@ def test_of_many_pictures_an_epoch_is_longer_so_fewer_may_do_and_the_whole_netwo
     backbone: Backbone,
 ) -> None:
     hurried = _chosen(backbone, 1, num_training=20_000)
-    assert (hurried.from_stage, hurried.epochs, hurried.views) == (4, 2, 3)
+    assert (hurried.from_stage, hurried.epochs) == (4, 2)
     patient = _chosen(backbone, 1e6, num_training=20_000)
-    assert (patient.from_stage, patient.epochs, patient.views) == (0, 40, 6)
+    assert (patient.from_stage, patient.epochs) == (0, 40)
 
 
 @pytest.mark.usefixtures("steady")
@@ -78,8 +78,8 @@ def test_it_says_what_more_would_take(backbone: Backbone) -> None:
     assert "about 40 s of 1 s; more than the budget, and nothing is left" in _chosen(backbone, 1).reasons[0]
     assert "about 40 s of 41 s; stages 3 to 4 of 5 would take about 60 s" in _chosen(backbone, 41).reasons[0]
     assert "about 60 s of 61 s; 20 epochs would take about 100 s" in _chosen(backbone, 61).reasons[0]
-    assert "about 180 s of 181 s; 6 views would take about 192 s" in _chosen(backbone, 181).reasons[0]
-    assert _chosen(backbone, 600).reasons[0].endswith("bfloat16: about 192 s of 600 s")
+    assert "about 100 s of 101 s; 40 epochs would take about 180 s" in _chosen(backbone, 101).reasons[0]
+    assert _chosen(backbone, 600).reasons[0].endswith("bfloat16: about 180 s of 600 s")
 
 
 @pytest.mark.usefixtures("steady")

@@ -1,7 +1,8 @@
 """What `auto` trains: how deep, on how many views and how long, from the data, a time budget and this machine's speed.
 
 Longer trainings are tried in the order in which they were measured to gain (docs/log.md, 2026-11-27): first the later
-half of the network, then more epochs, then more views. What trains more than that gained nothing on 60 to 936 pictures.
+half of the network, then more epochs. Training still more of it gained nothing on 432 and 936 pictures, and on 60 it
+cost accuracy; more than three views gained nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from vision.train.stages import build_tail, stages_of, tap_stages
 from vision.train.views import FrozenPart, stored_views
 
 _EPOCHS = (2, 5, 10, 20, 40)
-_VIEWS = (3, 6)
+_VIEWS = 3
 _FEWEST_EPOCHS, _FEWEST_STEPS = 10, 500
 """Of many pictures fewer epochs will do, as long as they are that many steps."""
 _MANY_IMAGES = 2_000
@@ -42,11 +43,10 @@ _PROCESSOR = torch.device("cpu")
 
 @dataclass(frozen=True)
 class _Plan:
-    """One training: its first trained stage, epochs, and augmented views of each picture."""
+    """One training: its first trained stage, and epochs."""
 
     cut: int
     epochs: int
-    views: int
 
 
 def choose_schedule(
@@ -95,6 +95,7 @@ def choose_schedule(
     enough = next((cut for cut in cuts if cut <= half), cuts[-1])
     plans = _plans(cuts, enough, settings, num_training, batch_size)
     is_fresh = settings.views == "fresh"
+    views = settings.views if isinstance(settings.views, int) else (0 if is_fresh else _VIEWS)
 
     def trained(cut: int) -> str:
         return f"stages {cut} to {max(taps)} of {len(stages)}"
@@ -102,12 +103,12 @@ def choose_schedule(
     def chosen(plan: _Plan, *, bfloat16: bool, why: str = "") -> Schedule:
         said = (
             f"training {trained(plan.cut)} and the classifier, {plan.epochs} epochs on "
-            f"{'fresh views' if is_fresh else f'{plan.views} views'} of {num_training} pictures, "
+            f"{'fresh views' if is_fresh else f'{views} views'} of {num_training} pictures, "
             f"batches of {batch_size}, {'bfloat16' if bfloat16 else 'float32'}{why}"
         )
-        return Schedule(plan.cut, None if is_fresh else plan.views, plan.epochs, bfloat16, batch_size, (said,))
+        return Schedule(plan.cut, None if is_fresh else views, plan.epochs, bfloat16, batch_size, (said,))
 
-    is_open = "auto" in (settings.from_stage, settings.views, settings.epochs, settings.precision)
+    is_open = "auto" in (settings.from_stage, settings.epochs, settings.precision)
     if not (is_open or with_estimate):
         return chosen(plans[0], bfloat16=settings.precision == "bfloat16")
     timing = _Timing(backbone, recipe, probe, settings, strategy, device, min(batch_size, _TIMED_BATCH))
@@ -119,7 +120,7 @@ def choose_schedule(
 
     def total_s(plan: _Plan) -> float:
         tail_s = timing.tail_s(plan.cut, bfloat16=bfloat16)
-        once = view_s * (num_training * (2 + plan.views) + 2 * num_calibration)
+        once = view_s * (num_training * (2 + views) + 2 * num_calibration)
         each = num_training * ((view_s if is_fresh else 0.0) + tail_s) + 0.7 * num_calibration * tail_s
         return once + num_tunings * plan.epochs * each / num_processes
 
@@ -133,8 +134,7 @@ def choose_schedule(
     if beyond is plans[0]:
         why = "; more than the budget, and nothing is left to leave out"
     elif beyond is not None:
-        more = f"{beyond.epochs} epochs" if beyond.epochs != plan.epochs else f"{beyond.views} views"
-        more = trained(beyond.cut) if beyond.cut != plan.cut else more
+        more = trained(beyond.cut) if beyond.cut != plan.cut else f"{beyond.epochs} epochs"
         why = f"; {more} would take about {total_s(beyond):.0f} s"
     if busy_share > _BUSY_SHARE:
         why += f"; other work takes {busy_share:.0%} of this machine's processors now, idle it is faster"
@@ -156,13 +156,11 @@ def _plans(
     steps = math.ceil(num_training / batch_size)
     epochs = [number for number in _EPOCHS if number >= _FEWEST_EPOCHS or number * steps >= _FEWEST_STEPS]
     epochs = epochs if settings.epochs == "auto" else [settings.epochs]
-    views = list(_VIEWS) if settings.views == "auto" else [settings.views if isinstance(settings.views, int) else 0]
     deeper = [cut for cut in cuts if cut < enough] if num_training >= _MANY_IMAGES else []
     return [
-        *(_Plan(cut, epochs[0], views[0]) for cut in cuts if cut >= enough),
-        *(_Plan(enough, number, views[0]) for number in epochs[1:]),
-        *(_Plan(enough, epochs[-1], number) for number in views[1:]),
-        *(_Plan(cut, epochs[-1], views[-1]) for cut in deeper),
+        *(_Plan(cut, epochs[0]) for cut in cuts if cut >= enough),
+        *(_Plan(enough, number) for number in epochs[1:]),
+        *(_Plan(cut, epochs[-1]) for cut in deeper),
     ]
 
 
@@ -192,7 +190,7 @@ def seconds_a_view(
     some = images[:: math.ceil(len(images) / _TIMED_BATCH)]
     with tempfile.TemporaryDirectory() as temporary:
         started = time.perf_counter()
-        store = stored_views(frozen, some, Path(temporary), augmentation=augmentation, num_augmented=_VIEWS[0], seed=0)
+        store = stored_views(frozen, some, Path(temporary), augmentation=augmentation, num_augmented=_VIEWS, seed=0)
         num_views = len(some) * int(store.outputs.shape[1])
         return (time.perf_counter() - started) / num_views
 
