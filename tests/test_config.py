@@ -116,6 +116,15 @@ def test_an_unknown_override_is_told_with_the_nearest_name(tmp_path: Path) -> No
         load_config(written(tmp_path, SMALLEST), ["train.fold=5"])
 
 
+def test_a_budget_is_a_number_and_a_unit(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALLEST)
+    assert load_config(path, ["train.budget=1.5h"]).train.budget_s == 5400
+    with pytest.raises(
+        ConfigError, match=r"train\.budget: needs a number and one of s, m, h: 90s, 10m or 2h, not '10min'"
+    ):
+        load_config(path, ["train.budget=10min"])
+
+
 @pytest.mark.parametrize("override", ["train.folds", "=5", "train.=5", ".folds=5"])
 def test_an_override_without_key_or_value_is_told_with_an_example(tmp_path: Path, override: str) -> None:
     with pytest.raises(ConfigError, match=rf"--set {override}: expected KEY=VALUE, such as train\.folds=5"):

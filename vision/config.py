@@ -105,7 +105,7 @@ class TrainSettings(_Settings):
     strategy: Strategy = "probe"
     """`probe`: frozen features and multinomial logistic regression. `finetune`: from there, the last stages too.
     `lora`: of the last stages of a transformer only small matrices beside the frozen weights."""
-    budget: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?\s*[smh]$")] = "10m"
+    budget: str = "10m"
     """Time that fine-tuning may take on this machine: `90s`, `10m`, `2h`. `auto` settings are chosen to fit into it."""
     strengths: tuple[Strength, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
     """Candidates for C, the inverse of the L2 penalty on standardised features of unit mean square norm."""
@@ -126,6 +126,13 @@ class TrainSettings(_Settings):
     def budget_s(self) -> float:
         """The budget in seconds."""
         return float(self.budget[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.budget[-1]]
+
+    @field_validator("budget")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*[smh]", value):
+            raise ValueError("needs a number and one of s, m, h: 90s, 10m or 2h")
+        return value
 
     @field_validator("folds")
     @classmethod
