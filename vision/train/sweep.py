@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from optuna.trial import TrialState
 
 from vision.config import Config, SweepRange, load_config
@@ -204,6 +205,9 @@ def _plot(study: optuna.Study, path: Path) -> None:
         axes.scatter([str(best) if isinstance(values[0], str) else best], [study.best_value], s=60, color="#d55e00")
         if getattr(tried, "log", False):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(name)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("calibration loss")
