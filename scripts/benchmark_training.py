@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from measure_folds import group_interval
+from measure_folds import shown_interval
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
@@ -76,11 +76,16 @@ def main() -> None:
         engine = Engine(result.bundle)
         answers = [prepared.classes.index(engine.classify(path).top[0].class_id) for path in paths]
         ours = _Ours(paths, truth, groups, np.array(answers) == truth, ours_s)
-        print(f"vision: {ours_s:.0f} s, {_shown(ours.hits, groups)} of {len(truth)} test pictures right", flush=True)
+        shown = shown_interval(ours.hits.astype(float), groups)
+        print(f"vision: {ours_s:.0f} s, {shown} of {len(truth)} test pictures right", flush=True)
         for epochs in map(int, arguments.epochs.split(",")):
             _baseline(prepared, ours, epochs, arguments.learning_rate)
             if arguments.fastai:
                 _fastai(prepared, ours, epochs)
+
+
+_History = list[tuple[float, NDArray[np.bool_]]]
+"""Seconds and hits after each epoch of a training."""
 
 
 @dataclass(frozen=True)
@@ -106,26 +111,26 @@ class _Ours:
         """Share of hits."""
         return float(self.hits.mean())
 
-    def tell(self, name: str, epochs: int, history: Sequence[tuple[float, NDArray[np.bool_]]]) -> None:
-        """Compare with another training: seconds and hits after each of its epochs."""
-        for spent, hits in history:
-            if hits.mean() >= self.accuracy:
-                times = f"{spent / self.seconds:.1f} times as long as vision"
-                print(f"{name}: {spent:.0f} s to {hits.mean():.3f}, {epochs} epochs; {times}", flush=True)
-                return
-        spent, best = history[-1][0], max((hits for _, hits in history), key=np.mean)
-        gain = _shown(self.hits.astype(float) - best, self.groups)
+    def is_reached(self, name: str, history: _History) -> bool:
+        """Print the last epoch of another training; whether it is as good, so that the training may end."""
+        spent, hits = history[-1]
+        print(f"  {name}, epoch {len(history)}: {spent:.0f} s, {hits.mean():.3f} right", flush=True)
+        return bool(hits.mean() >= self.accuracy)
+
+    def tell(self, name: str, epochs: int, history: _History) -> None:
+        """Compare with another training, which ended with the first epoch that was as good, or its schedule."""
+        spent, hits = history[-1]
+        if hits.mean() >= self.accuracy:
+            times = f"{spent / self.seconds:.1f} times as long as vision"
+            print(f"{name}: {spent:.0f} s to {hits.mean():.3f}, {epochs} epochs; {times}", flush=True)
+            return
+        best = max((hits for _, hits in history), key=np.mean)
+        gain = shown_interval(self.hits.astype(float) - best, self.groups)
         print(
             f"{name}: {best.mean():.3f} at best in {spent:.0f} s, {epochs} epochs, not {self.accuracy:.3f}: "
             f"more than {spent / self.seconds:.1f} times as long as vision, which is {gain} better",
             flush=True,
         )
-
-
-def _shown(values: NDArray[np.float64] | NDArray[np.bool_], groups: NDArray[np.int64]) -> str:
-    """A mean with its interval over groups."""
-    mean, low, high = group_interval(values.astype(float), groups)
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def restricted(config: Config, classes: list[str], folder: Path) -> Config:
@@ -186,8 +191,8 @@ def _baseline(prepared: PreparedRun, ours: _Ours, epochs: int, learning_rate: fl
     next(iter(loader))  # starts the workers
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
     spent, smoothing = 0.0, prepared.config.finetune.label_smoothing
-    history: list[tuple[float, NDArray[np.bool_]]] = []
-    for epoch in range(1, epochs + 1):
+    history: _History = []
+    for _ in range(epochs):
         started = time.perf_counter()
         model.train()
         for inputs, truth in loader:
@@ -198,8 +203,7 @@ def _baseline(prepared: PreparedRun, ours: _Ours, epochs: int, learning_rate: fl
             schedule.step()
         spent += time.perf_counter() - started
         history.append((spent, _hits(model, test_inputs, ours.truth)))
-        print(f"  timm + torch, epoch {epoch}: {spent:.0f} s, {history[-1][1].mean():.3f} right", flush=True)
-        if history[-1][1].mean() >= ours.accuracy:
+        if ours.is_reached("timm + torch", history):
             break
     ours.tell("timm + torch", epochs, history)
 
@@ -233,7 +237,7 @@ def _fastai(prepared: PreparedRun, ours: _Ours, epochs: int) -> None:
     )
     places = np.array([list(loaders.vocab).index(name) for name in prepared.classes])
     test_inputs = [load_network_input(path, preprocessing) for path in ours.paths]
-    history: list[tuple[float, NDArray[np.bool_]]] = []
+    history: _History = []
     spent, started = 0.0, time.perf_counter()
 
     class Watch(Callback):
@@ -241,8 +245,7 @@ def _fastai(prepared: PreparedRun, ours: _Ours, epochs: int) -> None:
             nonlocal spent, started
             spent += time.perf_counter() - started
             history.append((spent, _hits(model, test_inputs, places[ours.truth])))
-            print(f"  fastai, epoch {len(history)}: {spent:.0f} s, {history[-1][1].mean():.3f} right", flush=True)
-            if history[-1][1].mean() >= ours.accuracy:
+            if ours.is_reached("fastai", history):
                 raise KeyboardInterrupt
             started = time.perf_counter()
 

@@ -81,9 +81,14 @@ def baseline_answers(prepared: PreparedRun, features: NDArray[np.float32], seed:
 
 def report(name: str, hits: NDArray[np.bool_] | NDArray[np.float64], groups: NDArray[np.int64]) -> None:
     """Print the mean over seeds (S, N) and its 95 % interval over groups."""
-    mean, low, high = group_interval(hits.mean(axis=0), groups)
     by_seed = ", ".join(f"{value:.3f}" for value in hits.mean(axis=1))
-    print(f"{name}: {mean:.3f} ({low:.3f} to {high:.3f}), seeds {by_seed}")
+    print(f"{name}: {shown_interval(hits.mean(axis=0), groups)}, seeds {by_seed}")
+
+
+def shown_interval(values: NDArray[np.float64], groups: NDArray[np.int64]) -> str:
+    """`group_interval` in words."""
+    mean, low, high = group_interval(values, groups)
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmark_training import restricted
-from measure_folds import group_interval
+from measure_folds import shown_interval
 from numpy.typing import NDArray
 
 from vision.config import Config, load_config
@@ -197,14 +197,8 @@ def print_table(path: Path) -> None:
         hits = np.array([row["hits"] for row in mine], dtype=float)
         gain = hits - np.array([base[row["seed"]] for row in mine])
         groups = np.unique(mine[0]["groups"], return_inverse=True)[1]
-        shown = [
-            f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in map(_bounds, (hits, gain), (groups,) * 2)
-        ]
+        shown = [shown_interval(values.mean(axis=0), groups) for values in (hits, gain)]
         print(f"| {name} | {len(mine)} | {shown[0]} | {shown[1]} | {np.median([r['took_s'] for r in mine]):.0f} |")
-
-
-def _bounds(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float, float]:
-    return group_interval(values.mean(axis=0), groups)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ class TrainSettings(_Settings):
 
     @field_validator("budget")
     @classmethod
-    def _time(cls, value: str) -> str:
+    def _number_and_unit(cls, value: str) -> str:
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*[smh]", value):
             raise ValueError("needs a number and one of s, m, h: 90s, 10m or 2h")
         return value
